@@ -1,0 +1,212 @@
+"""The commit protocol: claim → stage blocks → publish in one SQL transaction → finish.
+
+    claim     one live run per scope; a dead or expired holder is fenced off first
+    stage     blocks.py: own path (it holds the run id), read back, synced, hashed
+    publish   checks that this run still holds its claim, then vouches for the blocks
+    finish    states result and cost
+
+A killed process leaves at most unpublished files in its own paths; a process that was only
+asleep finds itself fenced at its next publish. Readers see published blocks and nothing else.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import uuid
+from typing import TYPE_CHECKING, Any
+
+from pyroaring import BitMap
+from sqlmodel import Session, col, select, update
+
+from influence_store.errors import Busy, Fenced, StorageError
+from influence_store.schema.catalog import Artifact, Block, BlockFile, Run
+from influence_store.store import blocks as staging
+from influence_store.store import owner
+from influence_store.store.faults import step
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from pathlib import Path
+
+    import pyarrow as pa
+
+    from influence_store.store.database import Database
+
+_log = logging.getLogger(__name__)
+
+LEASE_SECONDS = 60.0
+HEARTBEAT_SECONDS = 10.0
+
+
+class ActiveRun:
+    """A claimed piece of work; use as a context manager. An exception marks the run failed."""
+
+    def __init__(self, database: Database, root: Path, run: Run) -> None:
+        self.id = run.id
+        self._database, self._root, self._run = database, root, run
+        self._n_blocks = 0
+        self._result: dict[str, Any] = {}
+        self._cost: dict[str, Any] = {}
+        self._stop = threading.Event()
+        self._heart = threading.Thread(target=self._beat, daemon=True)
+
+    def __enter__(self) -> ActiveRun:
+        self._heart.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        self._stop.set()
+        self._heart.join()
+        self._close("failed" if kind else "committed")
+        step("finished")
+
+    def stage(
+        self,
+        kind: str,
+        batches: Iterable[pa.RecordBatch],
+        schema: pa.Schema,
+        bits: BitMap,
+        *,
+        producer_id: int | None = None,
+        dataset_id: int | None = None,
+    ) -> staging.StagedBlock:
+        """Write one block under a path of this run alone; see `blocks.stage`."""
+        self._n_blocks += 1
+        path = f"blocks/{kind}/{self.id}-{self._n_blocks:05d}.lance"
+        return staging.stage(
+            self._root,
+            path,
+            batches,
+            schema,
+            kind=kind,
+            bits=bits,
+            producer_id=producer_id,
+            dataset_id=dataset_id,
+        )
+
+    def publish(
+        self,
+        blocks: Sequence[staging.StagedBlock],
+        more: Callable[[Session, list[int]], None] = lambda _session, _ids: None,
+        artifacts: Sequence[Artifact] = (),
+    ) -> None:
+        """Make `blocks` (and whatever `more` adds, given their ids) true, all or nothing.
+
+        Cells that another run published since are dropped from our bitmaps: a fact has one
+        value. Fenced if the claim was lost.
+        """
+        step("publish-begun")
+
+        def work(session: Session) -> None:
+            self._check(session)
+            now = self._database.now(session)
+            for artifact in artifacts:
+                if session.get(Artifact, artifact.sha256) is None:
+                    session.add(Artifact(**artifact.model_dump()))
+            more(session, [_insert(session, block, self.id, now) for block in blocks])
+
+        self._database.write(work)
+        step("published")
+
+    def report(self, result: Mapping[str, Any], cost: Mapping[str, Any]) -> None:
+        """What the run achieved and spent, stored when it ends."""
+        self._result, self._cost = dict(result), dict(cost)
+
+    def _check(self, session: Session) -> None:
+        run = session.get(Run, self.id, with_for_update=True)
+        if run is None or run.state != "writing":
+            raise Fenced(
+                f"run {self.id} lost its claim on {self._run.scope} and must not publish",
+                hint="another process took over after this one was silent too long; see `status`",
+            )
+
+    def _beat(self) -> None:
+        while not self._stop.wait(HEARTBEAT_SECONDS):
+
+            def work(session: Session) -> None:
+                lease = self._database.now(session) + LEASE_SECONDS
+                session.exec(
+                    update(Run)
+                    .where(col(Run.id) == self.id, col(Run.state) == "writing")
+                    .values(lease_until=lease)
+                )
+
+            try:
+                self._database.write(work)
+            except StorageError as error:
+                # The lease runs on; if the database stays away, publish will tell.
+                _log.warning("heartbeat of run %s failed: %s", self.id, error)
+
+    def _close(self, state: str) -> None:
+        def work(session: Session) -> None:
+            run = session.get(Run, self.id)
+            if run is not None and run.state == "writing":
+                run.state, run.finished_at = state, self._database.now(session)
+                run.result, run.cost = self._result, self._cost
+                session.add(run)
+
+        self._database.write(work)
+
+
+def claim(
+    database: Database, root: Path, verb: str, scope: str, params: Mapping[str, Any], version: str
+) -> ActiveRun:
+    """Take the work `scope` for this process; Busy if a live run holds it."""
+
+    def work(session: Session) -> Run:
+        now = database.now(session)
+        holders = select(Run).where(Run.scope == scope, Run.state == "writing")
+        for holder in session.exec(holders).all():
+            if not owner.is_dead(holder.owner) and holder.lease_until > now:
+                raise Busy(
+                    f"{holder.verb} is already at work here: {owner.describe(holder.owner)}, "
+                    f"for {now - holder.started_at:.0f} s",
+                    hint="wait for it, or stop it and run this command again; see `status`",
+                )
+            holder.state, holder.finished_at = "aborted", now
+            session.add(holder)
+        session.flush()
+        run = Run(
+            id=uuid.uuid4().hex[:16],
+            verb=verb,
+            scope=scope,
+            state="writing",
+            owner=owner.this_process(),
+            lease_until=now + LEASE_SECONDS,
+            started_at=now,
+            params=dict(params),
+            tool_version=version,
+        )
+        session.add(run)
+        return run
+
+    run = database.write(work)
+    step("claimed")
+    return ActiveRun(database, root, run)
+
+
+def _insert(session: Session, block: staging.StagedBlock, run_id: str, now: float) -> int:
+    bits = block.bits
+    if block.producer_id is not None and block.kind != "pairs":
+        taken = select(Block.bits).where(Block.producer_id == block.producer_id)
+        for other in session.exec(taken).all():
+            bits = bits - BitMap.deserialize(other)
+    row = Block(
+        kind=block.kind,
+        producer_id=block.producer_id,
+        dataset_id=block.dataset_id,
+        run_id=run_id,
+        path=block.path,
+        lance_version=block.lance_version,
+        n_rows=block.n_rows,
+        checksum=block.checksum,
+        bits=bits.serialize(),
+        published_at=now,
+    )
+    session.add(row)
+    session.flush()
+    assert row.id is not None
+    for file in block.files:
+        session.add(BlockFile(block_id=row.id, path=file.path, size=file.size, sha256=file.sha256))
+    return row.id

@@ -1,0 +1,317 @@
+"""The store as a job sees it: resolve names, find what is missing, read cells, claim work."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import polars as pl
+from pyroaring import BitMap
+from sqlmodel import Session, col, select
+
+from influence_store.errors import Forbidden, NotFound, StorageError, UsageError
+from influence_store.schema.catalog import (
+    Active,
+    Block,
+    Counter,
+    Dataset,
+    DatasetVersion,
+    Producer,
+    Tag,
+)
+from influence_store.schema.identity import fingerprint
+from influence_store.store import artifacts, grid
+from influence_store.store.database import Database
+from influence_store.store.grid import BlockRef
+from influence_store.store.runs import ActiveRun, claim
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    import pyarrow as pa
+
+    from influence_store.protocols import Floats, HigherMeans, Ids
+    from influence_store.schema.catalog import Artifact
+
+CATALOG = "catalog.sqlite"
+_FOLDERS = ("blocks", "objects", "tmp")
+
+
+@dataclass(frozen=True)
+class Version:
+    """One dataset version: which sids it holds."""
+
+    id: int
+    dataset_id: int
+    dataset: str
+    number: int
+    bits: BitMap
+
+    @property
+    def sids(self) -> Ids:
+        """Ascending sids, (n,)."""
+        return np.asarray(self.bits.to_array(), np.int64)
+
+    def __str__(self) -> str:
+        return f"{self.dataset}@{self.number}"
+
+
+class Store:
+    """An open store. Reading needs no lock; writing goes through `claim`."""
+
+    def __init__(self, root: Path, database: Database, tool_version: str) -> None:
+        self.root = root
+        self.database = database
+        self._tool_version = tool_version
+
+    @classmethod
+    def init(cls, root: Path, tool_version: str) -> tuple[Store, bool]:
+        """Create the store at `root` if there is none; True when it was created now."""
+        fresh = not (root / CATALOG).exists()
+        if fresh and root.exists() and any(root.iterdir()):
+            raise UsageError(
+                f"{root} is not empty and not a store", hint="choose another --store directory"
+            )
+        try:
+            for folder in _FOLDERS:
+                (root / folder).mkdir(parents=True, exist_ok=True)
+        except PermissionError as error:
+            raise Forbidden(f"{root} cannot be written: {error.strerror}") from error
+        except OSError as error:
+            raise StorageError(f"{root} cannot be created: {error.strerror}") from error
+        store = cls(root, Database(_url(root)), tool_version)
+        store.database.migrate()
+        return store, fresh
+
+    @classmethod
+    def open(cls, root: Path, tool_version: str) -> Store:
+        """Open an existing store; NotFound tells how to make one."""
+        if not (root / CATALOG).exists():
+            raise NotFound(
+                f"there is no store at {root}",
+                hint=f"run: influence-store --store {root} init",
+            )
+        if not os.access(root / CATALOG, os.R_OK):
+            raise Forbidden(f"{root / CATALOG} is not readable for this user")
+        store = cls(root, Database(_url(root)), tool_version)
+        store.database.check_revision()
+        return store
+
+    # -- names -------------------------------------------------------------------------------
+
+    def version(self, ref: str) -> Version:
+        """Resolve `name`, `name@3`, `name@latest` or `name@tag`."""
+        name, _, which = ref.partition("@")
+        with self.database.read() as session:
+            dataset = session.exec(select(Dataset).where(Dataset.name == name)).first()
+            if dataset is None or dataset.head == 0:
+                known = session.exec(select(Dataset.name).where(Dataset.head > 0)).all()
+                raise NotFound.named("dataset", name, known, hint="see: influence-store status")
+            number = self._number(session, dataset, which or "latest")
+            row = session.exec(
+                select(DatasetVersion).where(
+                    DatasetVersion.dataset_id == dataset.id, DatasetVersion.number == number
+                )
+            ).one()
+            return _version(row, name)
+
+    def version_by_id(self, version_id: int) -> Version:
+        """The version with this row id, as other rows refer to it."""
+        with self.database.read() as session:
+            row = session.get_one(DatasetVersion, version_id)
+            return _version(row, session.get_one(Dataset, row.dataset_id).name)
+
+    def versions(self) -> list[Version]:
+        """Every version of every dataset, oldest first."""
+        with self.database.read() as session:
+            names = {d.id: d.name for d in session.exec(select(Dataset)).all()}
+            rows = session.exec(select(DatasetVersion).order_by(col(DatasetVersion.id))).all()
+            return [_version(row, names[row.dataset_id]) for row in rows]
+
+    def _number(self, session: Session, dataset: Dataset, which: str) -> int:
+        if which == "latest":
+            return dataset.head
+        if which.isdecimal():
+            if 1 <= int(which) <= dataset.head:
+                return int(which)
+            raise NotFound(f"{dataset.name} has versions 1 to {dataset.head}, not {which}")
+        tags = session.exec(select(Tag).where(Tag.dataset_id == dataset.id)).all()
+        for tag in tags:
+            if tag.name == which:
+                return tag.number
+        raise NotFound.named(f"tag of {dataset.name}", which, [tag.name for tag in tags])
+
+    # -- producers and their cells -----------------------------------------------------------
+
+    def producer(
+        self,
+        kind: str,
+        name: str,
+        facts: Mapping[str, Any],
+        *,
+        dim: int = 0,
+        higher_means: HigherMeans = "neither",
+    ) -> Producer:
+        """The producer with exactly these facts, registered now if it is new."""
+        print_ = fingerprint({"kind": kind, "name": name, "facts": dict(facts)})
+
+        def work(session: Session) -> Producer:
+            same = select(Producer).where(Producer.fingerprint == print_)
+            found = session.exec(same).first()
+            if found is None:
+                found = Producer(
+                    fingerprint=print_,
+                    kind=kind,
+                    name=name,
+                    dim=dim,
+                    higher_means=higher_means,
+                    facts=dict(facts),
+                    created_at=self.database.now(session),
+                )
+                session.add(found)
+                session.flush()
+            return found
+
+        return self.database.write(work)
+
+    def producers(self, kind: str | None = None) -> list[Producer]:
+        """Registered producers, oldest first."""
+        with self.database.read() as session:
+            query = select(Producer).order_by(col(Producer.id))
+            if kind is not None:
+                query = query.where(Producer.kind == kind)
+            return list(session.exec(query).all())
+
+    def active(self, dataset_id: int) -> list[tuple[Producer, str]]:
+        """Producers applied to new rows of a dataset, with where to load each from."""
+        with self.database.read() as session:
+            rows = session.exec(
+                select(Producer, Active.source)
+                .join(Active, col(Active.producer_id) == col(Producer.id))
+                .where(Active.dataset_id == dataset_id)
+                .order_by(col(Active.id))
+            ).all()
+            return [(producer, source) for producer, source in rows]
+
+    def activate(self, dataset_id: int, producer_id: int, source: str) -> None:
+        """Let `ingest` apply this producer to the dataset's new rows from now on."""
+
+        def work(session: Session) -> None:
+            same = select(Active).where(
+                Active.dataset_id == dataset_id, Active.producer_id == producer_id
+            )
+            row = session.exec(same).first() or Active(
+                dataset_id=dataset_id, producer_id=producer_id, source=source
+            )
+            row.source = source
+            session.add(row)
+
+        self.database.write(work)
+
+    def blocks(
+        self, kind: str, *, producer_id: int | None = None, dataset_id: int | None = None
+    ) -> list[BlockRef]:
+        """Published blocks of a kind, in the order of publication."""
+        query = select(Block).where(Block.kind == kind).order_by(col(Block.id))
+        if producer_id is not None:
+            query = query.where(Block.producer_id == producer_id)
+        if dataset_id is not None:
+            query = query.where(Block.dataset_id == dataset_id)
+        with self.database.read() as session:
+            return [_block(row) for row in session.exec(query).all()]
+
+    def covered(self, producer_id: int) -> BitMap:
+        """The sids that have a cell of this producer."""
+        with self.database.read() as session:
+            query = select(Block.bits).where(Block.producer_id == producer_id)
+            return BitMap.union(
+                BitMap(), *[BitMap.deserialize(bits) for bits in session.exec(query).all()]
+            )
+
+    def scan(
+        self, blocks: Sequence[BlockRef], columns: Sequence[str], sids: BitMap | None = None
+    ) -> Iterator[pa.RecordBatch]:
+        """See `grid.scan`."""
+        return grid.scan(self.root, blocks, columns, sids)
+
+    def vectors(self, producer: Producer, sids: Ids, column: str = "vector") -> Floats:
+        """One stored vector per sid, (len(sids), dim)."""
+        assert producer.id is not None
+        blocks = self.blocks(producer.kind, producer_id=producer.id)
+        return grid.matrix(self.root, blocks, column, sids, producer.dim)
+
+    def pairs(self, producer: Producer) -> pl.DataFrame:
+        """All teacher values of a pairwise method: source, target and one column per output."""
+        blocks = self.blocks("pairs", producer_id=producer.id)
+        frames = []
+        for block in blocks:
+            table = grid.open_block(self.root, block)
+            for batch in table.scan(table.schema.names):
+                frames.append(pl.from_arrow(batch))
+        if not frames:
+            return pl.DataFrame(schema={"source": pl.Int64, "target": pl.Int64})
+        whole = pl.concat([frame for frame in frames if isinstance(frame, pl.DataFrame)])
+        # Two teams may have paid for the same pair; the first published fact stands.
+        return whole.unique(["source", "target"], keep="first", maintain_order=True)
+
+    def sample_ids(self) -> pl.DataFrame:
+        """(sample_id, sid) of every distinct content in the store."""
+        schema = {"sid": pl.Int64, "sample_id": pl.Binary}
+        batches = list(self.scan(self.blocks("samples"), ["sid", "sample_id"]))
+        frames = [pl.DataFrame(pl.from_arrow(batch), schema=schema) for batch in batches]
+        return pl.concat(frames) if frames else pl.DataFrame(schema=schema)
+
+    # -- writing -----------------------------------------------------------------------------
+
+    def claim(self, verb: str, scope: str, params: Mapping[str, Any]) -> ActiveRun:
+        """Begin a run; see `runs.claim`."""
+        return claim(self.database, self.root, verb, scope, params, self._tool_version)
+
+    def reserve_sids(self, n: int) -> int:
+        """The first of `n` fresh consecutive sids; unused ones stay unused."""
+
+        def work(session: Session) -> int:
+            counter = session.get(Counter, "sid", with_for_update=True)
+            counter = counter or Counter(name="sid", next=0)
+            first = counter.next
+            counter.next = first + n
+            session.add(counter)
+            return first
+
+        return self.database.write(work)
+
+    def put_artifact(self, content: bytes, kind: str) -> Artifact:
+        """See `artifacts.put`."""
+        with self.database.read() as session:
+            now = self.database.now(session)
+        return artifacts.put(self.root, content, kind, now)
+
+    def get_artifact(self, sha256: str) -> bytes:
+        """See `artifacts.get`."""
+        return artifacts.get(self.root, sha256)
+
+
+def _url(root: Path) -> str:
+    return f"sqlite:///{root / CATALOG}"
+
+
+def _version(row: DatasetVersion, name: str) -> Version:
+    assert row.id is not None
+    return Version(row.id, row.dataset_id, name, row.number, BitMap.deserialize(row.bits))
+
+
+def _block(row: Block) -> BlockRef:
+    assert row.id is not None
+    return BlockRef(
+        row.id,
+        row.kind,
+        row.path,
+        row.lance_version,
+        row.n_rows,
+        BitMap.deserialize(row.bits),
+        row.producer_id,
+        row.dataset_id,
+    )

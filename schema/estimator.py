@@ -1,0 +1,152 @@
+"""A trained pair estimator as plain numbers: two towers and a head.
+
+    p_i = target_tower(x_i)      q_j = source_tower(x_j)      S[i, j] ≈ head(p_i, q_j)
+
+Every estimator of the package is separable in this way, so a pair costs O(h) once the vectors
+are stored. The training code produces this form, the ONNX exporter writes it, and the forward
+functions here (numpy, float64 inside) are the reference both are tested against.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+Floats = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Affine:
+    """x ↦ x W + b; `weight` (d_in, d_out), `bias` (d_out,)."""
+
+    weight: Floats
+    bias: Floats
+
+    def __call__(self, x: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """(n, d_in) → (n, d_out)."""
+        return x @ self.weight.astype(np.float64) + self.bias
+
+
+@dataclass(frozen=True)
+class Scale:
+    """x ↦ x ∘ w + b, column by column; `weight` and `bias` (d,)."""
+
+    weight: Floats
+    bias: Floats
+
+    def __call__(self, x: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """(n, d) → (n, d)."""
+        return x * self.weight.astype(np.float64) + self.bias
+
+
+@dataclass(frozen=True)
+class Unit:
+    """x ↦ x / ‖x‖ over the columns `start:stop`; other columns pass unchanged."""
+
+    start: int
+    stop: int
+
+    def __call__(self, x: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """(n, d) → (n, d)."""
+        out = np.array(x)
+        part = out[:, self.start : self.stop]
+        out[:, self.start : self.stop] = part / np.maximum(
+            np.linalg.norm(part, axis=1, keepdims=True), 1e-12
+        )
+        return out
+
+
+@dataclass(frozen=True)
+class RadialBasis:
+    """x ↦ exp(−γ ‖x − c_k‖²) for each centre; `centres` (k, d), γ > 0."""
+
+    centres: Floats
+    gamma: float
+
+    def __call__(self, x: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """(n, d) → (n, k)."""
+        c = self.centres.astype(np.float64)
+        squared = (x**2).sum(1)[:, None] - 2 * (x @ c.T) + (c**2).sum(1)[None, :]
+        out: npt.NDArray[Any] = np.exp(-self.gamma * np.maximum(squared, 0.0))
+        return out
+
+
+Layer = Scale | Affine | Unit | RadialBasis
+
+
+@dataclass(frozen=True)
+class Tower:
+    """Layers applied in order; maps features (n, d) to vectors (n, h)."""
+
+    layers: tuple[Layer, ...]
+    d_in: int
+    d_out: int
+
+    def __call__(self, features: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+        """(n, d_in) → (n, d_out), float64."""
+        out: npt.NDArray[np.float64] = np.asarray(features, np.float64)
+        for layer in self.layers:
+            out = layer(out)
+        return out
+
+
+@dataclass(frozen=True)
+class Head:
+    """Pairs from vectors.
+
+    `dot`:  S = scale · ⟨p_i, q_j⟩ + offset
+    `relu`: S = scale · Σ_k w_k max(p_ik + q_jk, 0) + offset   (the InfluenceNetwork, separated)
+    """
+
+    kind: Literal["dot", "relu"]
+    scale: float = 1.0
+    offset: float = 0.0
+    weight: Floats = field(default_factory=lambda: np.zeros(0, np.float32))
+
+    def __call__(
+        self, targets: npt.NDArray[Any], sources: npt.NDArray[Any]
+    ) -> npt.NDArray[np.float64]:
+        """(r, h), (c, h) → (r, c). The relu kind holds r·c·h numbers: call it on tiles."""
+        p, q = np.asarray(targets, np.float64), np.asarray(sources, np.float64)
+        if self.kind == "dot":
+            raw = p @ q.T
+        else:
+            raw = np.maximum(p[:, None, :] + q[None, :, :], 0.0) @ self.weight.astype(np.float64)
+        return self.scale * raw + self.offset
+
+
+@dataclass(frozen=True)
+class PairEstimator:
+    """What `train` returns and `exporters/onnx.py` writes.
+
+    `network` is the registry name; `features` the ordered column blocks it reads (for example
+    `embedding`, `lengths`) and `dims` their widths; `facts` all settings, seeds and label
+    statistics. Towers read the blocks raw: all scaling is a layer of theirs.
+    """
+
+    network: str
+    features: tuple[str, ...]
+    dims: tuple[int, ...]
+    target_tower: Tower
+    source_tower: Tower
+    head: Head
+    facts: Mapping[str, Any]
+
+    def __post_init__(self) -> None:
+        width = sum(self.dims)
+        if not (len(self.dims) == len(self.features) and width == self.target_tower.d_in):
+            raise ValueError(f"features {self.features} of {self.dims} do not fill the towers")
+
+    def predict(
+        self, target_features: npt.NDArray[Any], source_features: npt.NDArray[Any]
+    ) -> npt.NDArray[np.float64]:
+        """S (n_targets, n_sources) from features, in tiles of 256 sources."""
+        p, q = self.target_tower(target_features), self.source_tower(source_features)
+        tiles = [self.head(p, q[k : k + 256]) for k in range(0, len(q), 256)]
+        return np.concatenate(tiles, axis=1) if tiles else np.zeros((len(p), 0))

@@ -1,0 +1,59 @@
+"""Who is who: content hashes of samples and fingerprints of whatever produces values.
+
+An edit to the bytes hashed here makes every stored identity a stranger: a new major version.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import unicodedata
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from influence_store.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from influence_store.schema.sample import Sample
+
+ID_BYTES = 16
+_DATASET = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
+_VIEWS = ("samples", "pairs", "selections", "estimators", "producers", "runs", "datasets")
+_RESERVED = frozenset([*_VIEWS, "selected", "latest", "con", "nul", "prn", "aux"])
+
+
+def sample_id(sample: Sample) -> bytes:
+    """128-bit BLAKE2b of the canonical sample: NFC texts and roles of all turns, system, tools.
+
+    Two samples have the same id exactly if a model would be shown the same conversation: the
+    file, position, spelling of field names and extra fields do not count.
+    """
+    canonical = [
+        _nfc(sample.system),
+        _nfc(sample.tools),
+        [[turn.role, _nfc(turn.text)] for turn in sample.turns],
+    ]
+    return hashlib.blake2b(orjson.dumps(canonical), digest_size=ID_BYTES).digest()
+
+
+def fingerprint(facts: Mapping[str, Any]) -> str:
+    """32 hex digits over everything that changes a producer's values; key order is irrelevant."""
+    text = orjson.dumps(facts, option=orjson.OPT_SORT_KEYS | orjson.OPT_SERIALIZE_NUMPY)
+    return hashlib.blake2b(text, digest_size=ID_BYTES).hexdigest()
+
+
+def check_dataset_name(name: str) -> str:
+    """Return `name` if it may name a dataset; UsageError with the rule otherwise."""
+    if not _DATASET.fullmatch(name) or name in _RESERVED:
+        raise UsageError(
+            f"{name!r} cannot name a dataset",
+            hint="use 1-64 of a-z 0-9 _ -, starting with a letter or digit, e.g. support-chats",
+        )
+    return name
+
+
+def _nfc(text: str) -> str:
+    return text if text.isascii() else unicodedata.normalize("NFC", text)

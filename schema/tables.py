@@ -1,0 +1,107 @@
+"""Arrow schemas of the blocks: what each kind of LanceDB table holds, column by column.
+
+A block is written once, its rows in ascending order of its key, and never changed. `sid` is the
+store's dense integer for one distinct content; `sample_id` is the content hash behind it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+
+from influence_store.schema.identity import ID_BYTES
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+SID = pa.field("sid", pa.int64(), nullable=False)
+
+#: One row per distinct content, shared by all datasets.
+SAMPLES = pa.schema(
+    [
+        SID,
+        pa.field("sample_id", pa.binary(ID_BYTES), nullable=False),
+        pa.field("prompt", pa.string(), nullable=False),
+        pa.field("response", pa.string(), nullable=False),
+        pa.field("system", pa.string(), nullable=False),
+        pa.field("tools", pa.string(), nullable=False),
+        pa.field("turns", pa.string(), nullable=False),  # JSON [[role, text], …]
+        pa.field("prompt_chars", pa.int32(), nullable=False),
+        pa.field("response_chars", pa.int32(), nullable=False),
+    ]
+)
+
+#: Where a dataset got a content from; one row per content that is new to the dataset.
+ROWS = pa.schema(
+    [
+        SID,
+        pa.field("file", pa.string(), nullable=False),
+        pa.field("line", pa.int64(), nullable=False),
+        pa.field("raw", pa.binary(), nullable=False),  # the record as it stood in the file
+        pa.field("extra", pa.string(), nullable=False),  # JSON object of unknown keys
+    ]
+)
+
+#: The order of a selection.
+SELECTION = pa.schema(
+    [
+        pa.field("rank", pa.int64(), nullable=False),
+        SID,
+        pa.field("gain", pa.float64(), nullable=False),
+    ]
+)
+
+
+def embedding(dim: int) -> pa.Schema:
+    """One vector per content; `truncated` where the text was longer than the model reads."""
+    return pa.schema(
+        [SID, _vector("vector", dim), pa.field("truncated", pa.bool_(), nullable=False)]
+    )
+
+
+def llm_state(dim: int) -> pa.Schema:
+    """What one base pass of a language model tells about a sample by itself.
+
+    `vector` is the mean hidden state, zero where `nll` (nats per token) and `d0` are null because
+    the sample did not fit the model (`truncated`) or has no response (`empty`).
+    """
+    counts = ("n_prompt_tokens", "n_response_tokens", "n_scored_tokens")
+    return pa.schema(
+        [
+            SID,
+            _vector("vector", dim),
+            pa.field("nll", pa.float64()),
+            pa.field("d0", pa.float64()),
+            *[pa.field(name, pa.int64(), nullable=False) for name in counts],
+            pa.field("truncated", pa.bool_(), nullable=False),
+            pa.field("empty", pa.bool_(), nullable=False),
+        ]
+    )
+
+
+def estimate(width: int) -> pa.Schema:
+    """Tower outputs and the scalar influence of each content, as predicted by one estimator."""
+    return pa.schema(
+        [
+            SID,
+            pa.field("influence", pa.float32()),  # null where the LLM could not read the row
+            _vector("target_vector", width),
+            _vector("source_vector", width),
+        ]
+    )
+
+
+def pairs(outputs: Mapping[str, str] | tuple[str, ...]) -> pa.Schema:
+    """Teacher values of labelled pairs; a null value means the pair could not be scored."""
+    return pa.schema(
+        [
+            pa.field("source", pa.int64(), nullable=False),
+            pa.field("target", pa.int64(), nullable=False),
+            *[pa.field(output, pa.float32()) for output in outputs],
+        ]
+    )
+
+
+def _vector(name: str, dim: int) -> pa.Field:
+    return pa.field(name, pa.list_(pa.float32(), dim), nullable=False)
