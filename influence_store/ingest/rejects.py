@@ -1,0 +1,56 @@
+"""Where do rejected records go? To a file that can be mended and read again.
+
+`NAME.jsonl` holds the records as they were, one per line, nothing added; beside it
+`NAME.reasons.txt` says for each of them, in the same order, `file:line: reason`. CSV, Parquet and
+array records are written as JSON objects; a CSV record that could not even be split into cells is
+kept as `{"_csv": "its text"}`. Of a record too long to be held there is only the reason.
+"""
+
+from __future__ import annotations
+
+import filecmp
+from typing import TYPE_CHECKING
+
+from influence_store.errors import UsageError
+from influence_store.ingest.rows import shown
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+    from influence_store.ingest.rows import Rejected
+
+
+def write_rejects(path: Path, rejected: Iterable[Rejected]) -> int:
+    """Write both files and return how many records were rejected.
+
+    The same rejects again change nothing. UsageError if a file of that name holds other records:
+    somebody may be mending them.
+    """
+    reasons_path = path.with_name(f"{path.stem}.reasons.txt")
+    parts = [_part(path), _part(reasons_path)]
+    count = 0
+    with parts[0].open("wb") as records, parts[1].open("wb") as reasons:
+        for one in rejected:
+            count += 1
+            if one.raw:
+                records.write(one.raw + b"\n")
+            note = "" if one.raw else " (record not copied)"
+            line = f"{one.where}: {shown(one.reason, 500)}{note}\n"
+            reasons.write(line.encode(errors="backslashreplace"))
+    _publish(parts[1], reasons_path)
+    _publish(parts[0], path)
+    return count
+
+
+def _part(path: Path) -> Path:
+    return path.with_name(path.name + ".part")
+
+
+def _publish(part: Path, path: Path) -> None:
+    if path.exists() and not filecmp.cmp(part, path, shallow=False):
+        part.unlink()
+        raise UsageError(
+            f"{path} exists and holds other records", hint=f"mv {path} {path.stem}-old{path.suffix}"
+        )
+    part.replace(path)

@@ -1,0 +1,124 @@
+"""The parsed input on disk: distinct rows as an Arrow file, so that memory stays flat."""
+
+from __future__ import annotations
+
+import shutil
+import uuid
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import orjson
+import pyarrow as pa
+
+from influence_store.errors import ReadError
+from influence_store.ingest import read
+from influence_store.ingest.reading import MAX_RECORD_BYTES
+from influence_store.progress import progress
+from influence_store.schema import tables
+from influence_store.schema.identity import sample_id
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    import numpy.typing as npt
+
+    from influence_store.ingest import Rejected, Row
+    from influence_store.protocols import Ids
+
+_BATCH_ROWS = 4096
+_SCHEMA = pa.schema([field for field in [*tables.SAMPLES, *tables.ROWS] if field.name != "sid"])
+
+
+@dataclass(frozen=True)
+class Spool:
+    """Everything that could be read, first occurrences only; `ids` are in file order."""
+
+    path: Path
+    ids: list[bytes]
+    duplicates: int
+    rejected: list[Rejected]
+
+    def batches(
+        self, schema: pa.Schema, sids: Ids, wanted: npt.NDArray[np.bool_]
+    ) -> Iterator[pa.RecordBatch]:
+        """The wanted rows under `schema`, row k with `sids[k]`, in ascending sid order."""
+        places = np.flatnonzero(wanted)
+        places = places[np.argsort(sids[places], kind="stable")]
+        columns = [name for name in schema.names if name != "sid"]
+        with pa.memory_map(str(self.path)) as source:
+            table = pa.ipc.open_file(source).read_all().select(columns)
+            for k in range(0, len(places), _BATCH_ROWS):
+                part = places[k : k + _BATCH_ROWS]
+                chunk = table.take(pa.array(part)).combine_chunks()
+                arrays = [chunk[name].combine_chunks() for name in columns]
+                yield pa.record_batch([pa.array(sids[part]), *arrays], schema=schema)
+
+
+@dataclass(frozen=True)
+class ReadSettings:
+    """How records are read: see `ingest.read`."""
+
+    mapping: Mapping[str, str] | None = None
+    max_record_bytes: int = MAX_RECORD_BYTES
+    allow_empty: bool = False
+
+
+@contextmanager
+def spool(folder: Path, paths: Sequence[str], settings: ReadSettings) -> Iterator[Spool]:
+    """Parse `paths` (maybe none) into a temporary file below `folder`, gone when the block ends."""
+    here = folder / uuid.uuid4().hex
+    here.mkdir(parents=True)
+    try:
+        yield _fill(here / "rows.arrow", paths, settings)
+    finally:
+        shutil.rmtree(here, ignore_errors=True)
+
+
+def _fill(path: Path, paths: Sequence[str], settings: ReadSettings) -> Spool:
+    seen: dict[bytes, None] = {}
+    rejected: list[Rejected] = []
+    pending: list[tuple[Any, ...]] = []
+    duplicates = 0
+    with (
+        pa.OSFile(str(path), "wb") as sink,
+        pa.ipc.new_file(sink, _SCHEMA) as writer,
+        progress("reading", None) as advance,
+    ):
+        for record in read(paths, **vars(settings)) if paths else ():
+            advance()
+            if isinstance(record, ReadError):
+                rejected.append(record)
+                continue
+            identity = sample_id(record.sample)
+            if identity in seen:
+                duplicates += 1
+                continue
+            seen[identity] = None
+            pending.append(_values(identity, record))
+            if len(pending) == _BATCH_ROWS:
+                writer.write_batch(_batch(pending))
+                pending = []
+        if pending:
+            writer.write_batch(_batch(pending))
+    return Spool(path, list(seen), duplicates, rejected)
+
+
+def _values(identity: bytes, row: Row) -> tuple[Any, ...]:
+    """One row in the order of `_SCHEMA`."""
+    sample = row.sample
+    prompt, response = sample.prompt, sample.response
+    turns = orjson.dumps([[turn.role, turn.text] for turn in sample.turns]).decode()
+    return (
+        *(identity, prompt, response, sample.system, sample.tools, turns),
+        *(len(prompt), len(response)),
+        *(row.file, row.line, row.raw, orjson.dumps(dict(row.extra)).decode()),
+    )
+
+
+def _batch(rows: Sequence[tuple[Any, ...]]) -> pa.RecordBatch:
+    columns = zip(*rows, strict=True)
+    arrays = [pa.array(values, field.type) for values, field in zip(columns, _SCHEMA, strict=True)]
+    return pa.record_batch(arrays, schema=_SCHEMA)
