@@ -1,0 +1,30 @@
+"""What must hold before a set function is what its formula says it is?"""
+
+from __future__ import annotations
+
+import numpy as np
+
+
+def check_weight(name: str, value: float) -> float:
+    """`value` as a float; ValueError unless it is finite and ≥ 0."""
+    if not (np.isfinite(value) and value >= 0):
+        raise ValueError(f"{name} is {value}; expected a finite number ≥ 0")
+    return float(value)
+
+
+def check_not_negative(lowest: float, function: str) -> None:
+    """ValueError if the smallest value of the kernel is below 0."""
+    if lowest < 0:
+        raise ValueError(
+            f"{function} needs values ≥ 0 and the smallest is {lowest:.6g}; "
+            "wrap every kernel in Clipped(view), or shift all of them by one amount"
+        )
+
+
+def check_same_targets(shape: tuple[int, int], other: tuple[int, int], role: str) -> None:
+    """ValueError if two kernels that are compared row by row differ in their number of rows."""
+    if shape[0] != other[0]:
+        raise ValueError(
+            f"the kernel has {shape[0]} targets and the {role} kernel {other[0]}; "
+            "expected the same targets, in the same order"
+        )

@@ -1,0 +1,63 @@
+"""How much better covered do the targets become? The part all set functions here share.
+
+`level` (n_targets,) says how well each target is covered so far: the largest value among the
+chosen sources, from whatever level the function starts at. A source raises a level or leaves it.
+
+Differences of float32 values are taken in float64 and added up source by source in one fixed
+order. So the result does not depend on the tiles, and, because rounding is monotone, a gain never
+grows by a rounding error when a level rises: what lazy greedy relies on holds to the last bit.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from influence_store.selection.tiles import TILE_BYTES, columns, tiles
+
+if TYPE_CHECKING:
+    from influence_store.protocols import Floats, Gains, Ids, PairwiseView
+
+_CACHE_BYTES = 1 << 20
+
+
+def raises(
+    view: PairwiseView,
+    level: Gains,
+    candidates: Ids,
+    *,
+    cap: Gains | None = None,
+    tile_bytes: int = TILE_BYTES,
+) -> Gains:
+    """Σ_i max(min(S[i, j], cap_i) − level_i, 0) for every candidate j, (len(candidates),).
+
+    A level above its cap needs no cutting: nothing can raise it, as it should be.
+    """
+    totals = [_raises_of(values, level, cap) for _, values in tiles(view, candidates, tile_bytes)]
+    return np.concatenate(totals) if totals else np.zeros(0)
+
+
+def raised(view: PairwiseView, level: Gains, source: int) -> Gains:
+    """The levels once `source` is chosen as well: a new array that cannot be written to."""
+    return frozen(np.maximum(level, columns(view, np.array([source]))[0]))
+
+
+def frozen(level: Gains) -> Gains:
+    """`level`, read-only: states are values."""
+    level.setflags(write=False)
+    return level
+
+
+def _raises_of(values: Floats, level: Gains, cap: Gains | None) -> Gains:
+    """`raises` of one tile (n_sources, n_targets), in pieces that stay in the cache."""
+    height = max(1, _CACHE_BYTES // (8 * values.shape[1]))
+    total = np.empty(len(values))
+    for start in range(0, len(values), height):
+        piece = values[start : start + height].astype(np.float64)
+        if cap is not None:
+            np.minimum(piece, cap, out=piece)
+        piece -= level
+        np.maximum(piece, 0.0, out=piece)
+        piece.sum(axis=1, out=total[start : start + height])
+    return total

@@ -1,0 +1,242 @@
+"""Where do the values of a kernel come from, block by block?
+
+A view is a matrix (n_targets, n_sources) of which any block can be asked for: computed from the
+vectors of both sides, read from an array, or another view seen differently. The views compose;
+`DenseView.of` then keeps the result in memory if it fits. A value never depends on the block it
+is asked in, so an answer does not change with the memory limit.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from influence_store.progress import progress
+from influence_store.selection.tiles import (
+    check_filled,
+    is_everything,
+    pick,
+    tiles,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import numpy.typing as npt
+
+    from influence_store.protocols import Floats, Ids, PairwiseView
+
+_PANEL = 8192
+_HEAD_BYTES = 8 << 20
+
+
+class CosineView:
+    """Cosine similarity of unit vectors: S[i, j] = ⟨t_i, s_j⟩ in [−1, 1], higher = closer.
+
+    Products are summed in float64 and rounded once. In float32 the last bits depend on the shape
+    of the block (1 in 10 to 9 in 10 values differed between widths of 1 and 2,000), and equal
+    samples would not tie.
+    """
+
+    def __init__(self, targets: Floats, sources: Floats) -> None:
+        """(n_targets, d) and (n_sources, d); ValueError if a row is not of length 1."""
+        self.targets = _unit_rows(targets, "target")
+        self.sources = _unit_rows(sources, "source")
+        if self.targets.shape[1] != self.sources.shape[1]:
+            raise ValueError(
+                f"targets have {self.targets.shape[1]} dimensions and sources "
+                f"{self.sources.shape[1]}; expected vectors of one embedder"
+            )
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(n_targets, n_sources)."""
+        return len(self.targets), len(self.sources)
+
+    def block(self, rows: Ids, cols: Ids) -> Floats:
+        """The cosines at rows × cols."""
+        out = np.empty((len(cols), len(rows)), np.float32)
+        targets, sources = pick(self.targets, rows), pick(self.sources, cols).astype(np.float64)
+        for start in range(0, len(rows), _PANEL):
+            panel = targets[start : start + _PANEL].astype(np.float64)
+            out[:, start : start + _PANEL] = sources @ panel.T
+        return out.T
+
+
+class EstimatorView:
+    """An estimator's pair values: S[i, j] = head(p_i, q_j), evaluated in tiles.
+
+    A head takes `pair_bytes` of working memory per pair, and a tile at most `max_bytes` of it. The
+    relu head holds r · c · h numbers twice in float64, 16 h bytes per pair, which is the default;
+    the dot head holds r · c, so 16 serve it better. (2,000² relu pairs with h = 100: 1.1 s in
+    tiles of 8 MiB, 3.4 s in tiles of 32 MiB, on one core.)
+    """
+
+    def __init__(
+        self,
+        target_vectors: Floats,
+        source_vectors: Floats,
+        head: Callable[[npt.NDArray[Any], npt.NDArray[Any]], npt.NDArray[Any]],
+        max_bytes: int = _HEAD_BYTES,
+        pair_bytes: int | None = None,
+    ) -> None:
+        """(n_targets, h) and (n_sources, h), and a head that maps (r, h), (c, h) to (r, c)."""
+        if target_vectors.shape[1:] != source_vectors.shape[1:]:
+            raise ValueError(
+                f"target vectors are {target_vectors.shape} and source vectors "
+                f"{source_vectors.shape}; expected equal widths (of one estimator)"
+            )
+        self.target_vectors, self.source_vectors, self.head = target_vectors, source_vectors, head
+        pairs = max(1, max_bytes // (pair_bytes or 16 * max(1, target_vectors.shape[1])))
+        self._tile_rows = min(max(1, int(pairs**0.5)), max(1, len(target_vectors)))
+        self._tile_cols = max(1, pairs // self._tile_rows)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(n_targets, n_sources)."""
+        return len(self.target_vectors), len(self.source_vectors)
+
+    def block(self, rows: Ids, cols: Ids) -> Floats:
+        """The estimates at rows × cols."""
+        out = np.empty((len(cols), len(rows)), np.float32).T
+        targets, sources = pick(self.target_vectors, rows), pick(self.source_vectors, cols)
+        high, wide = self._tile_rows, self._tile_cols
+        for r in range(0, len(rows), high):
+            for c in range(0, len(cols), wide):
+                out[r : r + high, c : c + wide] = self.head(
+                    targets[r : r + high], sources[c : c + wide]
+                )
+        return out
+
+
+class ArrayView:
+    """A matrix (n_targets, n_sources) that is already there."""
+
+    def __init__(self, matrix: npt.ArrayLike) -> None:
+        """ValueError unless the matrix has two axes."""
+        self.matrix = np.asarray(matrix, np.float32)
+        if self.matrix.ndim != 2:
+            raise ValueError(f"expected (n_targets, n_sources), found shape {self.matrix.shape}")
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(n_targets, n_sources)."""
+        return self.matrix.shape[0], self.matrix.shape[1]
+
+    def block(self, rows: Ids, cols: Ids) -> Floats:
+        """The values at rows × cols."""
+        return self.matrix[np.ix_(rows, cols)]
+
+
+class DenseView:
+    """A view computed once and kept whole, the values of one source side by side."""
+
+    def __init__(self, by_source: Floats) -> None:
+        """`by_source` (n_sources, n_targets): the transpose, contiguous."""
+        self.by_source = np.ascontiguousarray(by_source, np.float32)
+
+    @classmethod
+    def of(cls, view: PairwiseView, max_bytes: int) -> PairwiseView:
+        """`view` held as float32 where that takes at most `max_bytes`, else `view` itself."""
+        n_targets, n_sources = view.shape
+        if isinstance(view, DenseView) or 4 * n_targets * n_sources > max_bytes:
+            return view
+        by_source = np.empty((n_sources, n_targets), np.float32)
+        with progress("kernel", n_sources, "sources") as advance:
+            for sources, values in tiles(view, np.arange(n_sources)):
+                by_source[sources[0] : sources[-1] + 1] = values
+                advance(len(sources))
+        return cls(by_source)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(n_targets, n_sources)."""
+        return self.by_source.shape[1], self.by_source.shape[0]
+
+    def block(self, rows: Ids, cols: Ids) -> Floats:
+        """The values at rows × cols; whole columns are read at the speed of memory."""
+        values = self.by_source[cols]
+        return (values if is_everything(rows, values.shape[1]) else values[:, rows]).T
+
+
+class SelfCovered:
+    """A square view whose diagonal is the row's best other value.
+
+    A sample shown to itself is the answer, not an example: its own pair cannot be compared with
+    others. With the best other value there, a chosen sample counts as covered as well as any
+    other sample could have covered it. A single sample has no other and gets 0.
+    """
+
+    def __init__(self, view: PairwiseView) -> None:
+        """One pass over the view, so cache it first; ValueError if it is not square."""
+        if view.shape[0] != view.shape[1]:
+            raise ValueError(
+                f"only a square kernel has a diagonal; found {view.shape[0]} targets × "
+                f"{view.shape[1]} sources"
+            )
+        self.view = view
+        self.best_other = _best_off_diagonal(view)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(n, n)."""
+        return self.view.shape
+
+    def block(self, rows: Ids, cols: Ids) -> Floats:
+        """The values at rows × cols, own pairs replaced."""
+        values = self.view.block(rows, cols).copy(order="K")
+        if is_everything(rows, self.shape[0]):
+            values[cols, np.arange(len(cols))] = self.best_other[cols]
+        else:
+            row, col = np.nonzero(rows[:, None] == cols[None, :])
+            values[row, col] = self.best_other[rows[row]]
+        return values
+
+
+class Clipped:
+    """A view in which every value below `floor` is `floor` (DELIFT's s = max(utility, 0))."""
+
+    def __init__(self, view: PairwiseView, floor: float = 0.0) -> None:
+        self.view, self.floor = view, np.float32(floor)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(n_targets, n_sources)."""
+        return self.view.shape
+
+    def block(self, rows: Ids, cols: Ids) -> Floats:
+        """The values at rows × cols, none below the floor."""
+        return np.maximum(self.view.block(rows, cols), self.floor)
+
+
+def _unit_rows(vectors: Floats, side: str) -> Floats:
+    """`vectors` as float32 (n, d); ValueError naming the first row that is not of length 1."""
+    unit = np.asarray(vectors, np.float32)
+    if unit.ndim != 2:
+        raise ValueError(f"expected {side} vectors (n, d), found shape {unit.shape}")
+    lengths = np.linalg.norm(unit, axis=1)
+    wrong = ~(np.abs(lengths - 1.0) < 1e-3)
+    if wrong.any():
+        first = int(np.argmax(wrong))
+        raise ValueError(
+            f"{int(wrong.sum())} {side} vectors are not of length 1, the first at position "
+            f"{first} with {lengths[first]:.4g}; expected normalised embeddings"
+        )
+    return unit
+
+
+def _best_off_diagonal(view: PairwiseView) -> Floats:
+    """max_{j ≠ i} S[i, j] for every i, (n,); 0 where there is no other."""
+    check_filled(view)
+    n = view.shape[0]
+    if n == 1:
+        return np.zeros(1, np.float32)
+    best = np.full(n, -np.inf, np.float32)
+    with progress("best other", n, "sources") as advance:
+        for sources, values in tiles(view, np.arange(n)):
+            masked = values.copy()
+            masked[np.arange(len(sources)), sources] = -np.inf
+            np.maximum(best, masked.max(axis=0), out=best)
+            advance(len(sources))
+    return best
