@@ -126,7 +126,7 @@ def stage(
 
     version = write_table(folder, name, watched(), schema)
     step("block-written")
-    read_back = checksum_of(PinnedTable(folder, name, version), schema)
+    read_back = checksum_of(PinnedTable(root / path, version), schema)
     if (read_back.n_rows, read_back.hexdigest()) != (written.n_rows, written.hexdigest()):
         raise IntegrityError(
             f"block {path} was written with {written.n_rows} rows but reads back differently "

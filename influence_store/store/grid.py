@@ -38,8 +38,7 @@ class BlockRef:
 
 def open_block(root: Path, block: BlockRef) -> PinnedTable:
     """Open the block's table at its exact version; IntegrityError if rows are missing."""
-    path = root / block.path
-    table = PinnedTable(path.parent, path.stem, block.lance_version)
+    table = PinnedTable(root / block.path, block.lance_version)
     if (found := table.count()) != block.n_rows:
         raise IntegrityError(
             f"block {block.path} has {found} rows, the catalog vouches for {block.n_rows}",
@@ -107,5 +106,4 @@ def _take(
     # Rows lie in ascending sid order, so a sid's position is its rank.
     offsets = [all_bits.rank(sid) - 1 for sid in wanted]
     for k in range(0, len(offsets), CHUNK_ROWS):
-        taken = table.take(offsets[k : k + CHUNK_ROWS], columns).combine_chunks().sort_by("sid")
-        yield from taken.to_batches()
+        yield from table.take(offsets[k : k + CHUNK_ROWS], columns).to_batches()

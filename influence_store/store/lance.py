@@ -1,8 +1,12 @@
-"""The only importer of LanceDB: write a table once, read it back at its exact version."""
+"""The only importer of LanceDB: write a table once, read it back at its exact version.
+
+Writing goes through lancedb, reading through its Lance core (pylance of the same core version),
+which opens any version directly and imports in a third of the time.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
@@ -20,45 +24,45 @@ def write_table(
     folder: Path, name: str, batches: Iterator[pa.RecordBatch], schema: pa.Schema
 ) -> int:
     """Create `folder/name.lance` from `batches` and return its version; the name must be new."""
+    import lancedb
+
+    folder.mkdir(parents=True, exist_ok=True)
     reader = pa.RecordBatchReader.from_batches(schema, batches)
-    table = _connect(folder).create_table(name, data=reader, schema=schema, mode="create")
+    database = lancedb.connect(str(folder))
+    table = database.create_table(name, data=reader, schema=schema, mode="create")
     return int(table.version)
 
 
 class PinnedTable:
     """A table at one version, whatever happens to it later."""
 
-    def __init__(self, folder: Path, name: str, version: int) -> None:
-        self.name = name
+    def __init__(self, path: Path, version: int) -> None:
+        import lance
+
         try:
-            self._table = _connect(folder).open_table(name, version=version)
-        except (ValueError, FileNotFoundError, RuntimeError, OSError) as error:
+            self._dataset = lance.dataset(str(path), version=version)
+        except (ValueError, OSError) as error:
             raise IntegrityError(
-                f"block {name} cannot be opened at version {version}: {str(error)[:200]}",
-                hint="run: influence-store verify",
+                f"block {path.name} cannot be opened at version {version}: {str(error)[:200]}",
+                hint="restore it from a backup",
             ) from error
 
     @property
     def schema(self) -> pa.Schema:
         """Of the stored columns."""
-        return self._table.schema
+        return self._dataset.schema
 
     def count(self) -> int:
         """Rows in the table."""
-        return int(self._table.count_rows())
+        return int(self._dataset.count_rows())
 
     def scan(self, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
         """All rows in stored order, only `columns`."""
-        query = self._table.search().select(list(columns)).limit(None)
-        yield from query.to_batches(CHUNK_ROWS)
+        scanner = self._dataset.scanner(
+            columns=list(columns), batch_size=CHUNK_ROWS, scan_in_order=True
+        )
+        yield from scanner.to_batches()
 
     def take(self, offsets: Sequence[int], columns: Sequence[str]) -> pa.Table:
-        """The rows at `offsets` (0-based positions in stored order), in ascending order."""
-        return self._table.take_offsets(list(offsets)).select(list(columns)).to_arrow()
-
-
-def _connect(folder: Path) -> Any:
-    import lancedb
-
-    folder.mkdir(parents=True, exist_ok=True)
-    return lancedb.connect(str(folder))
+        """The rows at `offsets` (0-based positions in stored order), in that order."""
+        return self._dataset.take(list(offsets), columns=list(columns))

