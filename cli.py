@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from influence_store import __version__
 from influence_store.errors import InfluenceStoreError, UsageError
 from influence_store.settings import DEFAULT_STORE, STORE_VARIABLE, cache_dir
+from influence_store.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Callable

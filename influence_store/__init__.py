@@ -6,16 +6,12 @@ with influence_store.open("./influence-store") as store:
 
 from __future__ import annotations
 
-from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
+
+from influence_store.version import __version__
 
 if TYPE_CHECKING:
     from influence_store.api import open
-
-try:
-    __version__ = version("influence-store")
-except PackageNotFoundError:  # a checkout that was never installed
-    __version__ = "0+unknown"
 
 __all__ = ["__version__", "open"]
 

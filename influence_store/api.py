@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from influence_store import __version__
 from influence_store.query import query
 from influence_store.settings import DEFAULT_STORE
 from influence_store.store.store import Store
+from influence_store.version import __version__
 
 if TYPE_CHECKING:
     from types import TracebackType

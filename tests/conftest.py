@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from influence_store import __version__
+from influence_store.version import __version__
 
 TINY_TEXT = [
     "What is two plus three? Five.",
@@ -42,7 +42,6 @@ def small_llm(tmp_path_factory) -> Path:
     if told := os.environ.get("INFLUENCE_STORE_TEST_LLM"):
         return Path(told)
     from influence_store.demo.models import demo_llm
-
     from influence_store.errors import MissingExtra
     from influence_store.influence.gguf import converted
     from influence_store.settings import cache_dir

@@ -6,7 +6,9 @@ written from it a second; so the folder is cached under the hash of the file.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import io
 import logging
 import os
 import shutil
@@ -55,10 +57,12 @@ def _convert(path: Path, part: Path, dtype: str) -> None:
     transformers.utils.logging.disable_progress_bar()
     source: dict[str, Any] = {"gguf_file": path.name, "trust_remote_code": False}
     try:
-        tokenizer = transformers.AutoTokenizer.from_pretrained(path.parent, **source)
-        loaded = transformers.AutoModelForCausalLM.from_pretrained(
-            path.parent, dtype=getattr(torch, dtype), **source
-        )
+        # Its progress bars obey no switch and would fill a log file.
+        with contextlib.redirect_stderr(io.StringIO()):
+            tokenizer = transformers.AutoTokenizer.from_pretrained(path.parent, **source)
+            loaded = transformers.AutoModelForCausalLM.from_pretrained(
+                path.parent, dtype=getattr(torch, dtype), **source
+            )
     except _UNREADABLE as error:
         raise InputError(
             f"transformers {transformers.__version__} cannot read {path}: {error}",

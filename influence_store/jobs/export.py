@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 from pyroaring import BitMap
 from sqlmodel import select
 
-from influence_store import __version__
 from influence_store.errors import NotFound
 from influence_store.exporters import EXPORTERS
 from influence_store.exporters.bundle import ExportRow
 from influence_store.jobs.samples import read_samples
 from influence_store.schema.catalog import Selection
+from influence_store.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

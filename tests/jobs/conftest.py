@@ -62,6 +62,12 @@ class Cli:
         return json.loads(self(*arguments, "--json"))
 
 
+@pytest.fixture(scope="session")
+def open_cli():
+    """The command line against the store at a path."""
+    return Cli
+
+
 @dataclass(frozen=True)
 class Stages:
     """`folders[verb]` is the store after that verb; `commands[verb]` the command that led there."""

@@ -6,10 +6,10 @@ from alembic.migration import MigrationContext
 from sqlalchemy import text
 from sqlmodel import SQLModel
 
-from influence_store import __version__
 from influence_store.errors import Incompatible, NotFound, UsageError
 from influence_store.schema import catalog
 from influence_store.store.store import Store
+from influence_store.version import __version__
 
 
 def test_migrations_lead_to_exactly_the_models(store):
