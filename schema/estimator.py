@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 Floats = npt.NDArray[np.float32]
 
+#: Says in an ONNX file that it holds an estimator in this form.
+ONNX_FORMAT = "influence-store.pair-estimator/1"
+
 
 @dataclass(frozen=True)
 class Affine:
@@ -77,7 +80,37 @@ class RadialBasis:
         return out
 
 
-Layer = Scale | Affine | Unit | RadialBasis
+@dataclass(frozen=True)
+class Columns:
+    """x ↦ the columns `start:stop` of x."""
+
+    start: int
+    stop: int
+
+    def __call__(self, x: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """(n, d) → (n, stop − start)."""
+        return x[:, self.start : self.stop]
+
+
+@dataclass(frozen=True)
+class Beside:
+    """x ↦ [part₁(x), part₂(x), …]: each part is layers in order, results joined as columns."""
+
+    parts: tuple[tuple[Layer, ...], ...]
+
+    def __call__(self, x: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """(n, d) → (n, Σ widths of the parts)."""
+        return np.concatenate([through(layers, x) for layers in self.parts], axis=1)
+
+
+Layer = Scale | Affine | Unit | RadialBasis | Columns | Beside
+
+
+def through(layers: tuple[Layer, ...], x: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """`x` (n, d) through layers in order."""
+    for layer in layers:
+        x = layer(x)
+    return x
 
 
 @dataclass(frozen=True)
@@ -90,9 +123,7 @@ class Tower:
 
     def __call__(self, features: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
         """(n, d_in) → (n, d_out), float64."""
-        out: npt.NDArray[np.float64] = np.asarray(features, np.float64)
-        for layer in self.layers:
-            out = layer(out)
+        out: npt.NDArray[np.float64] = through(self.layers, np.asarray(features, np.float64))
         return out
 
 
