@@ -15,7 +15,7 @@ demo: $(BIN)/.demo-ready
 	@$(BIN)/influence-store demo .demo/run
 
 test: $(BIN)/.dev-ready
-	@$(BIN)/python -m pytest -n 2
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
 
 lint: $(BIN)/.dev-ready
 	$(BIN)/ruff check .

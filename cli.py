@@ -188,7 +188,8 @@ def ingest(
     version = store.version(f"{dataset}@{report.version}")
     todo = plan(store, version)
     if not no_fill:
-        click.echo(f"plan: {todo.line()}", err=True)
+        for line in todo.lines("plan"):
+            click.echo(line, err=True)
         refresh(store, version, _open_embedder)
     facts = {**report.facts(), "plan": todo.facts(), "done": not no_fill}
     word = "planned" if no_fill else "done"

@@ -6,15 +6,9 @@ import os
 from pathlib import Path
 
 import pytest
+from tiny_llm import write_tiny_llm
 
 from influence_store.version import __version__
-
-TINY_TEXT = [
-    "What is two plus three? Five.",
-    "Name a colour of the rainbow: red, orange, yellow, green, blue, indigo or violet.",
-    "def add(a, b): return a + b",
-    "The capital of France is Paris, and the capital of Peru is Lima.",
-]
 
 
 @pytest.fixture
@@ -55,35 +49,6 @@ def small_llm(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="session")
 def tiny_llm(tmp_path_factory) -> Path:
-    """A random two-layer Llama with a tokenizer of its own: right in form, meaningless in value."""
-    torch = pytest.importorskip("torch", reason="pip install 'influence-store[train]'")
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
-
-    folder = tmp_path_factory.mktemp("tiny-llm")
-    tokenizer = Tokenizer(models.BPE())
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    tokenizer.decoder = decoders.ByteLevel()
-    trainer = trainers.BpeTrainer(
-        vocab_size=320,
-        special_tokens=["<eos>"],
-        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-        show_progress=False,
-    )
-    tokenizer.train_from_iterator(TINY_TEXT, trainer)
-    PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="<eos>").save_pretrained(folder)
-    torch.manual_seed(0)
-    config = LlamaConfig(
-        vocab_size=tokenizer.get_vocab_size(),
-        hidden_size=32,
-        intermediate_size=64,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        num_key_value_heads=2,
-        max_position_embeddings=512,
-        eos_token_id=0,
-        bos_token_id=None,
-        initializer_range=0.2,
-    )
-    LlamaForCausalLM(config).save_pretrained(folder)
-    return folder
+    """A random four-layer Llama of a few thousand weights: right in form, meaningless in value."""
+    pytest.importorskip("torch", reason="pip install 'influence-store[train]'")
+    return write_tiny_llm(tmp_path_factory.mktemp("tiny") / "llama")

@@ -56,29 +56,24 @@ def embed(store: Store, version: Version, embedder: Embedder, source: str) -> Em
     """
     producer = embedder_producer(store, embedder)
     assert producer.id is not None
-    missing = store.missing(version, producer)
-    truncated = 0
-    if missing:
-        scope = f"embed:{producer.fingerprint}:{version.dataset}"
-        with store.claim("embed", scope, {"dataset": str(version), "embedder": source}) as run:
-            with progress(f"embedding {version}", len(missing)) as advance:
-                for part in chunks(missing, CHUNK_ROWS):
-                    sids, samples = read_samples(store, part)
-                    texts = [
-                        embedding_text(sample, embedder.facts["template"]) for sample in samples
-                    ]
-                    encoded = embedder.encode(texts)
-                    truncated += int(encoded.truncated.sum())
-                    batch = _batch(sids, encoded.vectors, encoded.truncated)
-                    block = run.stage(
-                        "embedding", [batch], batch.schema, part, producer_id=producer.id
-                    )
-                    run.publish([block])
-                    advance(len(sids))
-            report = _report(version, producer, len(missing), truncated)
-            run.report(report.facts(), {"embeddings": len(missing)})
-    store.activate(version.dataset_id, producer.id, source)
-    return _report(version, producer, len(missing), truncated)
+    scope = f"embed:{producer.fingerprint}:{version.dataset}"
+    with store.claim("embed", scope, {"dataset": str(version), "embedder": source}) as run:
+        missing = store.missing(version, producer)
+        truncated = 0
+        with progress(f"embedding {version}", len(missing)) as advance:
+            for part in chunks(missing, CHUNK_ROWS):
+                sids, samples = read_samples(store, part)
+                texts = [embedding_text(one, embedder.facts["template"]) for one in samples]
+                encoded = embedder.encode(texts)
+                truncated += int(encoded.truncated.sum())
+                batch = _batch(sids, encoded.vectors, encoded.truncated)
+                block = run.stage("embedding", [batch], batch.schema, part, producer_id=producer.id)
+                run.publish([block])
+                advance(len(sids))
+        store.activate(version.dataset_id, producer.id, source)
+        report = _report(version, producer, len(missing), truncated)
+        run.report(report.facts(), {"embeddings": len(missing)})
+    return report
 
 
 def embedder_producer(store: Store, embedder: Embedder) -> Producer:

@@ -64,27 +64,26 @@ def fill(store: Store, version: Version, trained: Trained) -> FillReport:
     """
     producer = trained.producer
     estimator = trained.open(store)
-    missing = store.missing(version, producer)
-    _require_inputs(store, version, missing, trained)
-    null = 0
-    if missing:
-        scope = f"fill:{producer.fingerprint}:{version.dataset}"
-        params = {"dataset": str(version), "estimator": producer.name}
-        with store.claim("fill", scope, params) as run:
-            with progress(f"filling {producer.name}", len(missing)) as advance:
-                for part in chunks(missing, CHUNK_ROWS):
-                    batch = _predict(store, trained, estimator, part)
-                    null += batch["influence"].null_count
-                    block = run.stage(
-                        producer.kind, [batch], batch.schema, part, producer_id=producer.id
-                    )
-                    run.publish([block])
-                    advance(len(part))
-            report = _report(version, trained, estimator, len(missing), null)
-            run.report(report.facts(), {"fills": len(missing)})
-    assert producer.id is not None
-    store.activate(version.dataset_id, producer.id, f"artifact:{trained.row.artifact}")
-    return _report(version, trained, estimator, len(missing), null)
+    scope = f"fill:{producer.fingerprint}:{version.dataset}"
+    params = {"dataset": str(version), "estimator": producer.name}
+    with store.claim("fill", scope, params) as run:
+        missing = store.missing(version, producer)
+        _require_inputs(store, version, missing, trained)
+        null = 0
+        with progress(f"filling {producer.name}", len(missing)) as advance:
+            for part in chunks(missing, CHUNK_ROWS):
+                batch = _predict(store, trained, estimator, part)
+                null += batch["influence"].null_count
+                block = run.stage(
+                    producer.kind, [batch], batch.schema, part, producer_id=producer.id
+                )
+                run.publish([block])
+                advance(len(part))
+        assert producer.id is not None
+        store.activate(version.dataset_id, producer.id, f"artifact:{trained.row.artifact}")
+        report = _report(version, trained, estimator, len(missing), null)
+        run.report(report.facts(), {"fills": len(missing)})
+    return report
 
 
 def _predict(

@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from influence_store.jobs.kernels import Kernel
-    from influence_store.protocols import Chosen, PairwiseView, SetFunction
+    from influence_store.protocols import Chosen, Ids, PairwiseView, SetFunction
+    from influence_store.store.runs import ActiveRun
     from influence_store.store.store import Store, Version
 
 #: A kernel up to this size is held in memory; a bigger one is computed tile by tile.
@@ -95,57 +96,105 @@ def select(
     dataset covers already (FLCG); else they cover their own version (facility location). The
     same question on the same values is answered from the store.
     """
-    objective = _objective(objective, target, given)
-    n_items = budget_count(budget, len(version.bits))
-    others = [other for other in (target, given) if other is not None]
-    chosen_kernel = choose_kernel(store, [version, *others], kernel, accept_weak=accept_weak)
-    inputs = {
-        "dataset": str(version),
-        "rows": _digest(version),
-        "objective": objective,
-        "kernel": chosen_kernel.producer.fingerprint,
-        "target": _digest(target) if target else None,
-        "given": _digest(given) if given else None,
-        "budget": n_items,
-        "seed": seed,
-        "optimizer": "lazy-greedy",
+    versions = [one for one in (version, target, given) if one is not None]
+    question = _Question(
+        version=version,
+        target=target,
+        given=given,
+        objective=_objective(objective, target, given),
+        n_items=budget_count(budget, len(version.bits)),
+        kernel=choose_kernel(store, versions, kernel, accept_weak=accept_weak),
+        seed=seed,
+    )
+    identity = question.identity
+    with store.claim("select", f"select:{identity}", question.inputs()) as run:
+        reused = _stored(store, identity) is not None
+        if not reused:
+            _answer(store, run, question)
+        run.report({"selection": identity, "reused": reused}, {})
+    row = _stored(store, identity)
+    assert row is not None
+    return SelectReport(
+        id=row.id,
+        dataset=str(version),
+        objective=row.objective,
+        kernel=row.kernel,
+        n_items=row.n_items,
+        stored=row.facts,
+        notes=question.kernel.notes,
+        reused=reused,
+    )
+
+
+@dataclass(frozen=True)
+class _Question:
+    """All that decides a selection; equal questions have equal identities."""
+
+    version: Version
+    target: Version | None
+    given: Version | None
+    objective: str
+    n_items: int
+    kernel: Kernel
+    seed: int
+
+    def inputs(self) -> dict[str, Any]:
+        """As stored, to recompute the selection from."""
+        return {
+            "dataset": str(self.version),
+            "rows": _digest(self.version),
+            "objective": self.objective,
+            "kernel": self.kernel.producer.fingerprint,
+            "target": _digest(self.target) if self.target else None,
+            "given": _digest(self.given) if self.given else None,
+            "budget": self.n_items,
+            "seed": self.seed,
+            "optimizer": "lazy-greedy",
+        }
+
+    @property
+    def identity(self) -> str:
+        """12 hex digits: the selection's id."""
+        return fingerprint(self.inputs())[:12]
+
+
+def _answer(store: Store, run: ActiveRun, question: _Question) -> None:
+    """Choose, compare with the baselines, and publish the order."""
+    function, view = _function(question)
+    chosen = LazyGreedy().maximize(function, question.n_items)
+    references = {
+        "cosine facility location": _cosine_picks(question, chosen),
+        "top by mean": top_by_mean(view, question.n_items),
     }
-    identity = fingerprint(inputs)[:12]
-    known = _stored(store, identity)
-    if known is not None:
-        return _report(known, version, chosen_kernel, reused=True)
-    with store.claim("select", f"select:{identity}", inputs) as run:
-        function, view = _function(chosen_kernel, objective, version, target, given)
-        chosen = LazyGreedy().maximize(function, n_items)
-        references = {"top by mean": top_by_mean(view, n_items)}
-        if chosen_kernel.estimator or objective != PLAIN:
-            cosine = DenseView.of(chosen_kernel.cosine(version.sids, version.sids), MEMORY_BYTES)
-            references["cosine facility location"] = cosine_picks(cosine, n_items)
-        baselines = compare(function, chosen, references, seed=seed).facts()
-        facts = {"inputs": inputs, "baselines": baselines, "function": dict(function.facts)}
-        items = BitMap(version.sids[chosen.items].astype(np.uint32))
-        block = run.stage("selection", [_batch(version, chosen)], tables.SELECTION, items)
+    baselines = compare(function, chosen, references, seed=question.seed).facts()
+    sids = question.version.sids[chosen.items]
+    block = run.stage(
+        "selection",
+        [_batch(sids, chosen)],
+        tables.SELECTION,
+        BitMap(sids.astype(np.uint32)),
+    )
 
-        def more(session: Session, block_ids: list[int]) -> None:
-            session.add(
-                Selection(
-                    id=identity,
-                    dataset_version_id=version.id,
-                    block_id=block_ids[0],
-                    objective=objective,
-                    kernel=chosen_kernel.name,
-                    n_items=len(chosen.items),
-                    facts=facts,
-                    run_id=run.id,
-                    created_at=store.database.now(session),
-                )
+    def more(session: Session, block_ids: list[int]) -> None:
+        session.add(
+            Selection(
+                id=question.identity,
+                dataset_version_id=question.version.id,
+                block_id=block_ids[0],
+                objective=question.objective,
+                kernel=question.kernel.name,
+                n_items=len(sids),
+                facts={
+                    "inputs": question.inputs(),
+                    "function": dict(function.facts),
+                    "baselines": baselines,
+                },
+                run_id=run.id,
+                created_at=store.database.now(session),
             )
+        )
 
-        run.publish([block], more)
-        run.report({"selection": identity}, {})
-    stored = _stored(store, identity)
-    assert stored is not None
-    return _report(stored, version, chosen_kernel, reused=False)
+    run.publish([block], more)
 
 
 def _objective(name: str | None, target: Version | None, given: Version | None) -> str:
@@ -161,32 +210,36 @@ def _objective(name: str | None, target: Version | None, given: Version | None) 
     return fitting
 
 
-def _function(
-    kernel: Kernel, objective: str, version: Version, target: Version | None, given: Version | None
-) -> tuple[SetFunction[Any], PairwiseView]:
-    """The set function over the samples of `version`, and the view it reads."""
-    sources = version.sids
-    if objective == TARGETED:
-        assert target is not None
-        served = DenseView.of(Clipped(kernel.view(target.sids, sources)), MEMORY_BYTES)
-        return FUNCTIONS.get(TARGETED)(served), served
+def _function(question: _Question) -> tuple[SetFunction[Any], PairwiseView]:
+    """The set function over the samples of the version, and the view it reads."""
+    kernel, sources = question.kernel, question.version.sids
+    if question.target is not None:
+        served = Clipped(kernel.view(question.target.sids, sources))
+        dense = DenseView.of(served, MEMORY_BYTES)
+        return FUNCTIONS.get(TARGETED)(dense), dense
     own = DenseView.of(kernel.view(sources, sources), MEMORY_BYTES)
     # A sample's own pair is no estimate; by cosine it is 1 by definition.
     view: PairwiseView = SelfCovered(own) if kernel.estimator else own
-    if objective == PLAIN:
+    if question.given is None:
         return FUNCTIONS.get(PLAIN)(view, lower_bound(view)), view
-    assert given is not None
-    return FUNCTIONS.get(CONDITIONAL)(
-        Clipped(view), Clipped(kernel.view(sources, given.sids))
-    ), view
+    covered = Clipped(kernel.view(sources, question.given.sids))
+    return FUNCTIONS.get(CONDITIONAL)(Clipped(view), covered), view
+
+
+def _cosine_picks(question: _Question, chosen: Chosen) -> Ids:
+    """What cosine alone would pick for plain coverage; that may be the very selection."""
+    kernel, sources = question.kernel, question.version.sids
+    if kernel.estimator is None and question.objective == PLAIN:
+        return chosen.items
+    cosine = DenseView.of(kernel.cosine(sources, sources), MEMORY_BYTES)
+    return cosine_picks(cosine, len(chosen.items))
 
 
 def _digest(version: Version) -> str:
     return fingerprint({"bits": version.bits.serialize().hex()})
 
 
-def _batch(version: Version, chosen: Chosen) -> pa.RecordBatch:
-    sids = version.sids[chosen.items]
+def _batch(sids: Ids, chosen: Chosen) -> pa.RecordBatch:
     arrays = [pa.array(np.arange(1, len(sids) + 1)), pa.array(sids), pa.array(chosen.gains)]
     return pa.record_batch(arrays, schema=tables.SELECTION)
 
@@ -194,16 +247,3 @@ def _batch(version: Version, chosen: Chosen) -> pa.RecordBatch:
 def _stored(store: Store, identity: str) -> Selection | None:
     with store.database.read() as session:
         return session.get(Selection, identity)
-
-
-def _report(row: Selection, version: Version, kernel: Kernel, *, reused: bool) -> SelectReport:
-    return SelectReport(
-        id=row.id,
-        dataset=str(version),
-        objective=row.objective,
-        kernel=row.kernel,
-        n_items=row.n_items,
-        stored=row.facts,
-        notes=kernel.notes,
-        reused=reused,
-    )

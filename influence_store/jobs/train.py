@@ -17,6 +17,7 @@ from influence_store.exporters.onnx import export_onnx
 from influence_store.jobs.estimators import KIND
 from influence_store.jobs.features import FREE, LLM, block_fingerprints, gather
 from influence_store.jobs.llm_state import KIND as STATE
+from influence_store.network.features import EMBEDDING
 from influence_store.network.labels import usable
 from influence_store.network.train import DEFAULT_NETWORKS
 from influence_store.network.train import train as fit_best
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from influence_store.network.train import Trained
     from influence_store.protocols import Floats, Ids
     from influence_store.schema.catalog import Producer
+    from influence_store.store.runs import ActiveRun
     from influence_store.store.store import Store, Version
 
 #: Targets whose mean predicted influence is a sample's scalar; drawn once, kept with the network.
@@ -67,8 +69,10 @@ class TrainReport:
 
 
 @dataclass(frozen=True)
-class _Seed:
-    """Labels of one output in terms of `sids`; positions point into that list."""
+class _Lesson:
+    """Labels of one output in terms of `sids` (positions point into that list), and what there
+    is to learn from: the dataset's embedder and, if stored, the LLM's base states.
+    """
 
     method: Producer
     output: str
@@ -76,6 +80,8 @@ class _Seed:
     targets: Ids
     sources: Ids
     values: Floats
+    embedder: Producer
+    state: Producer | None
 
 
 def train(
@@ -96,81 +102,32 @@ def train(
     costs one pass for every row to be filled). InputError before any work if the labels are too
     few or all equal; Incompatible if a labelled sample lacks an embedding.
     """
-    labels = _labels(store, version, targets, method, output)
-    embedder = _embedder(store, version)
-    state = _state(store, labels)
-    if features == "llm" and state is None:
+    lesson = _lesson(store, version, targets, method, output)
+    if features == "llm" and lesson.state is None:
         raise NotFound(
             "no LLM state is stored for the labelled samples",
             hint=f"run: influence-store label {version} --method llm-state --model PATH",
         )
-    offered = LLM if features == "llm" else FREE
     params = {"dataset": str(version), "method": method, "features": features, "seed": seed}
-    scope = f"train:{labels.method.fingerprint}:{labels.output}:{version.dataset}"
+    scope = f"train:{lesson.method.fingerprint}:{lesson.output}:{version.dataset}"
     with store.claim("train", scope, params) as run:
         candidates = list(networks) or list(DEFAULT_NETWORKS)
-        trained = _fit(store, labels, offered, embedder, state, candidates, seed)
+        trained = _fit(store, lesson, LLM if features == "llm" else FREE, candidates, seed)
         also = ""
-        if features == "free" and state is not None:
-            richer = _fit(store, labels, LLM, embedder, state, ["two-step-kernel-ridge"], seed)
+        if features == "free" and lesson.state is not None:
+            richer = _fit(store, lesson, LLM, ["two-step-kernel-ridge"], seed)
             also = _compared(trained, richer)
         # The winner may read less than it was offered: cosine reads the embedding alone.
-        names = trained.estimator.features
-        own_state = state if set(names) - set(FREE) else None
-        panel, panel_ids = _panel(store, labels, seed)
-        block, _ = gather(store, panel, names, embedder, own_state)
-        content = export_onnx(
-            trained.estimator,
-            fingerprints=block_fingerprints(names, embedder, own_state),
-            panel=block.values,
-            panel_ids=panel_ids,
-            probe=block.values,
-        )
-        artifact = store.put_artifact(content, "onnx")
-        producer = store.producer(
-            KIND,
-            name or labels.output,
-            {
-                "onnx": artifact.sha256,
-                "features": list(names),
-                "method": labels.method.fingerprint,
-                "output": labels.output,
-                "embedder": embedder.fingerprint,
-                "state": own_state.fingerprint if own_state else None,
-            },
-            dim=trained.estimator.target_tower.d_out,
-            higher_means="helpful",
-        )
-
-        def more(session: Session, _block_ids: list[int]) -> None:
-            assert producer.id is not None
-            assert labels.method.id is not None
-            assert embedder.id is not None
-            if session.get(Estimator, producer.id) is None:
-                session.add(
-                    Estimator(
-                        producer_id=producer.id,
-                        dataset_version_id=version.id,
-                        method_id=labels.method.id,
-                        output=labels.output,
-                        embedder_id=embedder.id,
-                        state_id=own_state.id if own_state else None,
-                        network=trained.estimator.network,
-                        artifact=artifact.sha256,
-                        verdict=trained.card.verdict,
-                        card=trained.card.facts(),
-                        run_id=run.id,
-                    )
-                )
-
-        run.publish([], more, [artifact])
+        state = lesson.state if set(trained.estimator.features) - set(FREE) else None
+        content = _onnx(store, lesson, trained, state, seed)
+        producer = _publish(store, run, version, lesson, trained, state, content, name)
         report = TrainReport(
             name=producer.name,
             fingerprint=producer.fingerprint,
             network=trained.estimator.network,
-            features=names,
-            method=labels.method.name,
-            output=labels.output,
+            features=trained.estimator.features,
+            method=lesson.method.name,
+            output=lesson.output,
             verdict=trained.card.verdict,
             card=trained.card.facts(),
             table=tuple(trained.card.lines()),
@@ -182,26 +139,83 @@ def train(
 
 
 def _fit(
-    store: Store,
-    labels: _Seed,
-    names: Sequence[str],
-    embedder: Producer,
-    state: Producer | None,
-    networks: Sequence[str],
-    seed: int,
+    store: Store, lesson: _Lesson, names: Sequence[str], networks: Sequence[str], seed: int
 ) -> Trained:
     """Train on the pairs both of whose samples have usable features."""
-    features, usable_rows = gather(store, labels.sids, names, embedder, state)
-    values = np.where(
-        usable_rows[labels.targets] & usable_rows[labels.sources], labels.values, np.nan
-    )
-    pairs = usable(labels.targets, labels.sources, values, features.block("embedding"))
+    features, usable_rows = gather(store, lesson.sids, names, lesson.embedder, lesson.state)
+    whole = usable_rows[lesson.targets] & usable_rows[lesson.sources]
+    values = np.where(whole, lesson.values, np.nan)
+    pairs = usable(lesson.targets, lesson.sources, values, features.block(EMBEDDING))
     return fit_best(pairs, features, networks=networks, seed=seed)
 
 
-def _labels(
+def _onnx(
+    store: Store, lesson: _Lesson, trained: Trained, state: Producer | None, seed: int
+) -> bytes:
+    """The estimator's file, with its reference panel inside."""
+    names = trained.estimator.features
+    panel, panel_ids = _panel(store, lesson, seed)
+    block, _ = gather(store, panel, names, lesson.embedder, state)
+    content: bytes = export_onnx(
+        trained.estimator,
+        fingerprints=block_fingerprints(names, lesson.embedder, state),
+        panel=block.values,
+        panel_ids=panel_ids,
+        probe=block.values,
+    )
+    return content
+
+
+def _publish(
+    store: Store,
+    run: ActiveRun,
+    version: Version,
+    lesson: _Lesson,
+    trained: Trained,
+    state: Producer | None,
+    content: bytes,
+    name: str | None,
+) -> Producer:
+    artifact = store.put_artifact(content, "onnx")
+    facts = {
+        "onnx": artifact.sha256,
+        "features": list(trained.estimator.features),
+        "method": lesson.method.fingerprint,
+        "output": lesson.output,
+        "embedder": lesson.embedder.fingerprint,
+        "state": state.fingerprint if state else None,
+    }
+    width = trained.estimator.target_tower.d_out
+    producer = store.producer(KIND, name or lesson.output, facts, dim=width, higher_means="helpful")
+
+    def more(session: Session, _block_ids: list[int]) -> None:
+        assert producer.id is not None
+        assert lesson.method.id is not None
+        assert lesson.embedder.id is not None
+        if session.get(Estimator, producer.id) is None:
+            session.add(
+                Estimator(
+                    producer_id=producer.id,
+                    dataset_version_id=version.id,
+                    method_id=lesson.method.id,
+                    output=lesson.output,
+                    embedder_id=lesson.embedder.id,
+                    state_id=state.id if state else None,
+                    network=trained.estimator.network,
+                    artifact=artifact.sha256,
+                    verdict=trained.card.verdict,
+                    card=trained.card.facts(),
+                    run_id=run.id,
+                )
+            )
+
+    run.publish([], more, [artifact])
+    return producer
+
+
+def _lesson(
     store: Store, version: Version, targets: Version, method: str, output: str | None
-) -> _Seed:
+) -> _Lesson:
     """The newest label set of `method` that touches these versions."""
     hint = f"run: influence-store label {version} --method {method} --model PATH --pairs 2000"
     producers = [p for p in store.producers("pairs") if p.name == method]
@@ -222,13 +236,15 @@ def _labels(
     if wanted not in outputs:
         raise UsageError(f"{method} has no output {wanted!r}", hint=f"it has {', '.join(outputs)}")
     sids = np.unique(np.concatenate([frame["source"].to_numpy(), frame["target"].to_numpy()]))
-    return _Seed(
-        producer,
-        wanted,
-        sids,
-        np.searchsorted(sids, frame["target"].to_numpy()),
-        np.searchsorted(sids, frame["source"].to_numpy()),
-        frame[wanted].cast(pl.Float32).fill_null(float("nan")).to_numpy(),
+    return _Lesson(
+        method=producer,
+        output=wanted,
+        sids=sids,
+        targets=np.searchsorted(sids, frame["target"].to_numpy()),
+        sources=np.searchsorted(sids, frame["source"].to_numpy()),
+        values=frame[wanted].cast(pl.Float32).fill_null(float("nan")).to_numpy(),
+        embedder=_embedder(store, version),
+        state=_state(store, sids),
     )
 
 
@@ -243,19 +259,19 @@ def _embedder(store: Store, version: Version) -> Producer:
     return active[-1]
 
 
-def _state(store: Store, labels: _Seed) -> Producer | None:
+def _state(store: Store, sids: Ids) -> Producer | None:
     """The newest LLM state that all labelled samples have."""
     for producer in reversed(store.producers(STATE)):
         assert producer.id is not None
         covered = store.covered(producer.id)
-        if all(sid in covered for sid in labels.sids.tolist()):
+        if all(sid in covered for sid in sids.tolist()):
             return producer
     return None
 
 
-def _panel(store: Store, labels: _Seed, seed: int) -> tuple[Ids, tuple[str, ...]]:
+def _panel(store: Store, lesson: _Lesson, seed: int) -> tuple[Ids, tuple[str, ...]]:
     """Sids and ids of the pinned panel: the seed's targets, or a fair draw of them if too many."""
-    sids = np.unique(labels.sids[labels.targets])
+    sids = np.unique(lesson.sids[lesson.targets])
     wanted = pl.col("sid").is_in(sids.tolist())
     frame = store.sample_ids().filter(wanted).sort("sample_id")
     order = np.sort(np.random.default_rng(seed).permutation(frame.height)[:PANEL_ROWS])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 from sqlmodel import col, select
@@ -10,7 +10,13 @@ from sqlmodel import col, select
 from influence_store.schema import catalog
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from sqlmodel import Session
+
     from influence_store.store.store import Store
+
+_TEXT, _COUNT, _NUMBER = pl.String, pl.Int64, pl.Float64
 
 
 def catalog_rows(store: Store) -> dict[str, pl.DataFrame]:
@@ -22,66 +28,71 @@ def catalog_rows(store: Store) -> dict[str, pl.DataFrame]:
             .order_by(col(catalog.DatasetVersion.id))
         ).all()
         names = {version.id: f"{name}@{version.number}" for version, name in versions}
-        producers = {p.id: p for p in session.exec(select(catalog.Producer)).all()}
-        estimators = session.exec(select(catalog.Estimator)).all()
-        selections = session.exec(select(catalog.Selection)).all()
-        runs = session.exec(select(catalog.Run).order_by(col(catalog.Run.started_at))).all()
-    return {
-        "datasets": pl.DataFrame(
-            [{"dataset": name, "version": v.number, "rows": v.n_rows} for v, name in versions],
-            schema={"dataset": pl.String, "version": pl.Int64, "rows": pl.Int64},
-        ),
-        "estimators": pl.DataFrame(
-            [
-                {
-                    "name": producers[row.producer_id].name,
-                    "network": row.network,
-                    "method": producers[row.method_id].name,
-                    "output": row.output,
-                    "trained_on": names[row.dataset_version_id],
-                    "verdict": row.verdict,
-                    "fingerprint": producers[row.producer_id].fingerprint,
-                }
-                for row in estimators
-            ],
-            schema=dict.fromkeys(
-                ["name", "network", "method", "output", "trained_on", "verdict", "fingerprint"],
-                pl.String,
+        return {
+            "datasets": _frame(
+                ((name, version.number, version.n_rows) for version, name in versions),
+                {"dataset": _TEXT, "version": _COUNT, "rows": _COUNT},
             ),
+            "estimators": _estimators(session, names),
+            "selections": _selections(session, names),
+            "runs": _runs(session),
+        }
+
+
+def _estimators(session: Session, names: dict[int | None, str]) -> pl.DataFrame:
+    producers = {p.id: p for p in session.exec(select(catalog.Producer)).all()}
+    rows = session.exec(select(catalog.Estimator)).all()
+    columns = ("name", "network", "method", "output", "trained_on", "verdict", "fingerprint")
+    return _frame(
+        (
+            (
+                producers[row.producer_id].name,
+                row.network,
+                producers[row.method_id].name,
+                row.output,
+                names[row.dataset_version_id],
+                row.verdict,
+                producers[row.producer_id].fingerprint,
+            )
+            for row in rows
         ),
-        "selections": pl.DataFrame(
-            [
-                {
-                    "id": row.id,
-                    "dataset": names[row.dataset_version_id],
-                    "objective": row.objective,
-                    "kernel": row.kernel,
-                    "items": row.n_items,
-                }
-                for row in selections
-            ],
-            schema={
-                **dict.fromkeys(["id", "dataset", "objective", "kernel"], pl.String),
-                "items": pl.Int64,
-            },
+        dict.fromkeys(columns, _TEXT),
+    )
+
+
+def _selections(session: Session, names: dict[int | None, str]) -> pl.DataFrame:
+    rows = session.exec(select(catalog.Selection)).all()
+    texts = dict.fromkeys(("id", "dataset", "objective", "kernel"), _TEXT)
+    return _frame(
+        (
+            (row.id, names[row.dataset_version_id], row.objective, row.kernel, row.n_items)
+            for row in rows
         ),
-        "runs": pl.DataFrame(
-            [
-                {
-                    "id": row.id,
-                    "verb": row.verb,
-                    "state": row.state,
-                    "seconds": (row.finished_at or row.started_at) - row.started_at,
-                    "llm_passes": row.cost.get("llm_passes", 0),
-                    "embeddings": row.cost.get("embeddings", 0),
-                    "fills": row.cost.get("fills", 0),
-                }
-                for row in runs
-            ],
-            schema={
-                **dict.fromkeys(["id", "verb", "state"], pl.String),
-                "seconds": pl.Float64,
-                **dict.fromkeys(["llm_passes", "embeddings", "fills"], pl.Int64),
-            },
+        {**texts, "items": _COUNT},
+    )
+
+
+def _runs(session: Session) -> pl.DataFrame:
+    rows = session.exec(select(catalog.Run).order_by(col(catalog.Run.started_at))).all()
+    spent = ("llm_passes", "llm_tokens", "embeddings", "fills")
+    return _frame(
+        (
+            (
+                row.id,
+                row.verb,
+                row.state,
+                (row.finished_at or row.started_at) - row.started_at,
+                *[row.cost.get(name, 0) for name in spent],
+            )
+            for row in rows
         ),
-    }
+        {
+            **dict.fromkeys(("id", "verb", "state"), _TEXT),
+            "seconds": _NUMBER,
+            **dict.fromkeys(spent, _COUNT),
+        },
+    )
+
+
+def _frame(rows: Iterable[tuple[Any, ...]], schema: dict[str, Any]) -> pl.DataFrame:
+    return pl.DataFrame(list(rows), schema=schema, orient="row")

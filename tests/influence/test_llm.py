@@ -21,8 +21,8 @@ from influence_store.influence.llm import load_llm
 
 
 @pytest.fixture
-def folder(tiny_folder, tmp_path):
-    return Path(shutil.copytree(tiny_folder, tmp_path / "copy"))
+def folder(tiny_llm, tmp_path):
+    return Path(shutil.copytree(tiny_llm, tmp_path / "copy"))
 
 
 def edit_config(folder, **changes):

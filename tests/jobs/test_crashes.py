@@ -13,7 +13,7 @@ import sys
 
 import pytest
 
-from influence_store.store.faults import STEPS
+from influence_store.store.faults import INIT_STEPS, STEPS
 
 BLOCK_STEPS = tuple(step for step in STEPS if step != "artifact-written")
 TRAIN_STEPS = tuple(step for step in STEPS if not step.startswith("block-"))
@@ -56,6 +56,14 @@ def killed_at(step: str, run, command: list[str]) -> None:
         text=True,
     )
     assert done.returncode == -signal.SIGKILL, done.stderr
+
+
+@pytest.mark.parametrize("step", INIT_STEPS)
+def test_killed_init_is_finished_by_the_next(open_cli, tmp_path, step):
+    run = open_cli(tmp_path / "store")
+    killed_at(step, run, ["init"])
+    run("init")
+    assert run.json("status")["contents"] == 0
 
 
 @pytest.mark.slow

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from copy import deepcopy
 from multiprocessing.reduction import ForkingPickler
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -26,16 +25,10 @@ CLOSE = {"atol": 1e-5, "rtol": 0}
 
 
 @pytest.fixture(scope="module")
-def llm(tmp_path_factory):
-    pytest.importorskip("torch", reason="the train extra is not installed")
-    pytest.importorskip("transformers", reason="the train extra is not installed")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(Path(__file__).parents[1] / "influence")
-        from tiny_llm import write_tiny_llm
-
+def llm(tiny_llm):
     from influence_store.influence.llm import load_llm
 
-    return load_llm(write_tiny_llm(tmp_path_factory.mktemp("laws") / "llm"), device="cpu")
+    return load_llm(tiny_llm, device="cpu")
 
 
 @pytest.fixture(params=PAIRWISE)
