@@ -27,6 +27,12 @@ if TYPE_CHECKING:
     from influence_store.store.store import Store
 
 
+_FORMS = ("table", "csv", "json", "ndjson", "parquet")
+_JSON = "One JSON document on stdout."
+_QUIET = "No progress, only warnings."
+_MORE = "Details on stderr."
+
+
 @dataclass
 class Context:
     """What the group options say; `as_json` may also be set behind the verb."""
@@ -55,9 +61,9 @@ class Verb(click.Command):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.params += [
-            _flag("--json", "one JSON document on stdout", _set_json),
-            _flag("-q", "--quiet", "no progress, only warnings", _set_quiet),
-            _flag("-v", "--verbose", "details on stderr", _set_verbose),
+            _flag("--json", _JSON, _set_json),
+            _flag("-q", "--quiet", _QUIET, _set_quiet),
+            _flag("-v", "--verbose", _MORE, _set_verbose),
         ]
 
 
@@ -94,9 +100,11 @@ def _set_verbose(_ctx: click.Context, _param: click.Parameter, value: bool) -> N
     type=click.Path(path_type=Path),
     help="The store's directory.",
 )
-@click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
-@click.option("-q", "--quiet", is_flag=True, callback=_set_quiet, expose_value=False)
-@click.option("-v", "--verbose", is_flag=True, callback=_set_verbose, expose_value=False)
+@click.option("--json", "as_json", is_flag=True, help=_JSON)
+@click.option("-q", "--quiet", is_flag=True, callback=_set_quiet, expose_value=False, help=_QUIET)
+@click.option(
+    "-v", "--verbose", is_flag=True, callback=_set_verbose, expose_value=False, help=_MORE
+)
 @click.version_option(__version__, prog_name="influence-store")
 @click.pass_context
 def cli(ctx: click.Context, root: Path, as_json: bool) -> None:
@@ -134,7 +142,13 @@ def init(ctx: Context) -> None:
 @click.argument("paths", nargs=-1)
 @click.option("--dataset", required=True, help="Name of the dataset, e.g. support-chats.")
 @click.option("--map", "pairs", multiple=True, metavar="FIELD=KEY", help="Say what a key means.")
-@click.option("--on-error", type=click.Choice(["fail", "skip"]), default="fail", show_default=True)
+@click.option(
+    "--on-error",
+    type=click.Choice(["fail", "skip"]),
+    default="fail",
+    show_default=True,
+    help="What to do about records that cannot be read.",
+)
 @click.option("--removed", metavar="FILE", help="Rows (or sample ids) that leave the dataset.")
 @click.option("--snapshot", is_flag=True, help="The files are the whole new version.")
 @click.option("--tag", help="A lasting name for the new version.")
@@ -146,7 +160,13 @@ def init(ctx: Context) -> None:
     show_default=True,
     help="Where --on-error skip writes what it left out.",
 )
-@click.option("--max-record-bytes", type=click.IntRange(min=1), default=8 << 20, show_default=True)
+@click.option(
+    "--max-record-bytes",
+    type=click.IntRange(min=1),
+    default=8 << 20,
+    show_default=True,
+    help="Longest record that is read.",
+)
 @click.option("--allow-empty", is_flag=True, help="Keep samples with a blank response.")
 def ingest(
     ctx: Context,
@@ -187,13 +207,13 @@ def ingest(
     )
     version = store.version(f"{dataset}@{report.version}")
     todo = plan(store, version)
+    # The version stands, whatever happens to its columns next: so it is told first.
+    if not ctx.as_json:
+        emit({}, [*report.lines(), *todo.lines("planned")], as_json=False)
     if not no_fill:
-        for line in todo.lines("plan"):
-            click.echo(line, err=True)
         refresh(store, version, _open_embedder)
     facts = {**report.facts(), "plan": todo.facts(), "done": not no_fill}
-    word = "planned" if no_fill else "done"
-    emit(facts, [*report.lines(), *todo.lines(word)], as_json=ctx.as_json)
+    emit(facts, [] if no_fill else todo.lines("done"), as_json=ctx.as_json)
 
 
 @verb
@@ -218,7 +238,7 @@ def embed(ctx: Context, dataset: str, embedder: str) -> None:
 @click.option("--minutes", type=click.FloatRange(min=0, min_open=True), help="Time to spend.")
 @click.option("--max-response-tokens", type=click.IntRange(min=1), help="Score only the first.")
 @click.option("--max-tokens", type=click.IntRange(min=2), help="Longest pair the LLM may read.")
-@click.option("--seed", type=int, default=0, show_default=True)
+@click.option("--seed", type=int, default=0, show_default=True, help="Of everything random.")
 def label(
     ctx: Context,
     dataset: str,
@@ -266,7 +286,7 @@ def label(
 )
 @click.option("--targets", metavar="D[@V]", help="The label's target dataset.")
 @click.option("--name", help="Name of the estimator; default: the output's name.")
-@click.option("--seed", type=int, default=0, show_default=True)
+@click.option("--seed", type=int, default=0, show_default=True, help="Of everything random.")
 def train(
     ctx: Context,
     dataset: str,
@@ -312,7 +332,7 @@ def fill(ctx: Context, dataset: str, estimator: str | None) -> None:
 @verb
 @click.argument("sql")
 @click.option("--param", "pairs", multiple=True, metavar="NAME=VALUE", help="Bound as $NAME.")
-@click.option("--format", "form", type=click.Choice(["table", "csv", "json", "ndjson", "parquet"]))
+@click.option("--format", "form", type=click.Choice(_FORMS), help="Default: table.")
 def query(ctx: Context, sql: str, pairs: tuple[str, ...], form: str | None) -> None:
     """Read-only SQL. Views: one per dataset and version, samples, pairs, selections, runs, …
 
@@ -367,7 +387,7 @@ def select(
 @verb
 @click.argument("selection")
 @click.option("--to", "form", default="jsonl", show_default=True, help="jsonl or trl.")
-@click.option("-o", "--out", required=True, type=click.Path(path_type=Path))
+@click.option("-o", "--out", required=True, type=click.Path(path_type=Path), help="New folder.")
 @click.option("--overwrite", is_flag=True, help="Replace an earlier export at that place.")
 def export(ctx: Context, selection: str, form: str, out: Path, overwrite: bool) -> None:
     """Write a selection in a trainer's own format, with a manifest that leads back to its rows."""
@@ -377,7 +397,7 @@ def export(ctx: Context, selection: str, form: str, out: Path, overwrite: bool) 
 
 
 @verb
-@click.option("--limit", type=click.IntRange(min=1), default=20, show_default=True)
+@click.option("--limit", type=click.IntRange(min=1), default=20, show_default=True, help="Runs.")
 def log(ctx: Context, limit: int) -> None:
     """What was run, when, and what it cost."""
     from influence_store.jobs.status import log as job

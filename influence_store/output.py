@@ -13,7 +13,6 @@ if TYPE_CHECKING:
 
     import pyarrow as pa
 
-FORMATS = ("table", "csv", "json", "ndjson", "parquet")
 _WIDTH = 60
 
 

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 
+import click
 import pytest
 from click.testing import CliRunner
 
@@ -86,6 +87,8 @@ def test_interrupt_exits_130_and_says_how_to_go_on(here):
 def test_every_verb_has_help_and_every_option_says_something():
     for name, command in cli.commands.items():
         assert command.help, name
+        for option in command.params:
+            assert isinstance(option, click.Argument) or option.help, (name, option.name)
         result = CliRunner().invoke(cli, [name, "--help"])
         assert result.exit_code == 0, result.output
 
