@@ -185,10 +185,18 @@ def _publish(
         "embedder": lesson.embedder.fingerprint,
         "state": state.fingerprint if state else None,
     }
-    width = trained.estimator.target_tower.d_out
-    producer = store.producer(KIND, name or lesson.output, facts, dim=width, higher_means="helpful")
+    published: list[Producer] = []
 
     def more(session: Session, _block_ids: list[int]) -> None:
+        producer = store.producer_in(
+            session,
+            KIND,
+            name or lesson.output,
+            facts,
+            dim=trained.estimator.target_tower.d_out,
+            higher_means="helpful",
+        )
+        published[:] = [producer]
         assert producer.id is not None
         assert lesson.method.id is not None
         assert lesson.embedder.id is not None
@@ -210,7 +218,7 @@ def _publish(
             )
 
     run.publish([], more, [artifact])
-    return producer
+    return published[0]
 
 
 def _lesson(
@@ -280,6 +288,9 @@ def _panel(store: Store, lesson: _Lesson, seed: int) -> tuple[Ids, tuple[str, ..
 
 
 def _compared(free: Trained, richer: Trained) -> str:
+    """What the LLM's hidden state would add, in a line."""
+    if set(richer.estimator.features) <= set(FREE):
+        return "the LLM's hidden state as a feature would not change the choice"
     ours = free.card.own.spearman_per_target or 0.0
     theirs = richer.card.own.spearman_per_target or 0.0
     return (

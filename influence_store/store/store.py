@@ -160,26 +160,38 @@ class Store:
         higher_means: HigherMeans = "neither",
     ) -> Producer:
         """The producer with exactly these facts, registered now if it is new."""
-        print_ = fingerprint({"kind": kind, "name": name, "facts": dict(facts)})
 
         def work(session: Session) -> Producer:
-            same = select(Producer).where(Producer.fingerprint == print_)
-            found = session.exec(same).first()
-            if found is None:
-                found = Producer(
-                    fingerprint=print_,
-                    kind=kind,
-                    name=name,
-                    dim=dim,
-                    higher_means=higher_means,
-                    facts=dict(facts),
-                    created_at=self.database.now(session),
-                )
-                session.add(found)
-                session.flush()
-            return found
+            return self.producer_in(session, kind, name, facts, dim=dim, higher_means=higher_means)
 
         return self.database.write(work)
+
+    def producer_in(
+        self,
+        session: Session,
+        kind: str,
+        name: str,
+        facts: Mapping[str, Any],
+        *,
+        dim: int,
+        higher_means: HigherMeans,
+    ) -> Producer:
+        """The same as a part of a publish, so that the producer appears with what it is for."""
+        print_ = fingerprint({"kind": kind, "name": name, "facts": dict(facts)})
+        found = session.exec(select(Producer).where(Producer.fingerprint == print_)).first()
+        if found is None:
+            found = Producer(
+                fingerprint=print_,
+                kind=kind,
+                name=name,
+                dim=dim,
+                higher_means=higher_means,
+                facts=dict(facts),
+                created_at=self.database.now(session),
+            )
+            session.add(found)
+            session.flush()
+        return found
 
     def producers(self, kind: str | None = None) -> list[Producer]:
         """Registered producers, oldest first."""
