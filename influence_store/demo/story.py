@@ -141,7 +141,8 @@ def closing_lines(demo: Demo, folder: Path) -> list[str]:
         f"  Spent     {labelled.llm_passes:,} LLM passes ({labelled.llm_tokens:,} tokens, "
         f"{labelled.seconds:.0f} s). Asking about every pair would take {rows * (rows - 1):,}.",
         f"  Estimate  Rank correlation per target on pairs of unseen samples: {_ranks(unseen)}.",
-        f"            Kept: {demo.trained.network}. Verdict: {demo.trained.verdict}.",
+        f"            Kept: {_SHOWN.get(demo.trained.network, demo.trained.network)}. "
+        f"Verdict: {demo.trained.verdict}.",
         *_obeyed(demo),
         f"  Selected  {demo.selected.n_items} samples that cover the others best by "
         f"{demo.selected.kernel}: {ahead:.0f} standard deviations above "
@@ -176,6 +177,7 @@ def _try_next(demo: Demo, folder: Path) -> list[str]:
 
 _SHOWN = {
     "two-step-kernel-ridge": "kernel ridge",
+    "residual-on-cosine": "residual on cosine",
     "nn-cift": "the InfluenceNetwork as published",
     "cosine": "cosine",
     "mean": "the mean",
