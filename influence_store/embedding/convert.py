@@ -118,6 +118,7 @@ def _export_into(home: Path, folder: Path, source: str) -> None:
 def _export(folder: Path, target: Path) -> float:
     """Write the graph; return how far it is from torch (Incompatible above TOLERANCE)."""
     torch, transformers = (require(name, extra="train") for name in _TOOLS)
+    transformers.utils.logging.disable_progress_bar()
     model = transformers.AutoModel.from_pretrained(
         folder, dtype=torch.float32, trust_remote_code=False, local_files_only=True
     )
