@@ -6,6 +6,7 @@ Every step calls the job behind a verb and shows the command line that does the 
 from __future__ import annotations
 
 import shlex
+import textwrap
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -132,41 +133,41 @@ def closing_lines(demo: Demo, folder: Path) -> list[str]:
     told = demo.selected.stored["baselines"]
     random = told["random"]
     ahead = (told["value"] - random["mean"]) / random["sd"]
-    return [
-        "",
-        "What happened",
-        f"  Stored    {rows:,} distinct samples from {demo.first.dataset} "
-        f"({demo.first.duplicates} duplicates and {demo.first.rejected} broken records left out, "
-        "each with its reason).",
-        f"  Spent     {labelled.llm_passes:,} LLM passes ({labelled.llm_tokens:,} tokens, "
+    paragraphs = {
+        "Stored": f"{rows:,} distinct samples; {demo.first.duplicates} duplicates and "
+        f"{demo.first.rejected} broken records left out, each with its reason.",
+        "Spent": f"{labelled.llm_passes:,} LLM passes ({labelled.llm_tokens:,} tokens, "
         f"{labelled.seconds:.0f} s). Asking about every pair would take {rows * (rows - 1):,}.",
-        f"  Estimate  Rank correlation per target on pairs of unseen samples: {_ranks(unseen)}.",
-        f"            Kept: {_SHOWN.get(demo.trained.network, demo.trained.network)}. "
-        f"Verdict: {demo.trained.verdict}.",
-        *_obeyed(demo),
-        f"  Selected  {demo.selected.n_items} samples that cover the others best by "
-        f"{demo.selected.kernel}: {ahead:.0f} standard deviations above "
-        f"{random['draws']} random draws of the same size.",
-        f"  Version 2 {demo.second.new} new rows, {demo.second.removed} removed, "
-        f"{demo.second.repeated} known: {demo.refreshed.line()}, "
-        f"{demo.second_seconds:.0f} s. Nothing stored before was touched.",
-        f"  In all    {demo.seconds:.0f} s.",
-        "",
-        "Try next",
-        *[f"  {command}" for command in _try_next(demo, folder)],
-    ]
+        "Estimate": "Rank correlation per target on pairs of unseen samples: "
+        f"{_ranks(unseen)}. Kept: {_SHOWN.get(demo.trained.network, demo.trained.network)}. "
+        f"Verdict: {demo.trained.verdict}.{_obeyed(demo)}",
+        "Selected": f"{demo.selected.n_items} samples that cover the others best by "
+        f"{demo.selected.kernel}: {ahead:.0f} standard deviations above {random['draws']} random "
+        "draws of the same size.",
+        "Version 2": f"{demo.second.new} new rows, {demo.second.removed} removed, "
+        f"{demo.second.repeated} known: {demo.refreshed.line()}, {demo.second_seconds:.0f} s. "
+        "Nothing stored before was touched.",
+        "In all": f"{demo.seconds:.0f} s.",
+    }
+    told_lines = [line for name, text in paragraphs.items() for line in _paragraph(name, text)]
+    commands = [f"  {command}" for command in _try_next(folder)]
+    return ["", "What happened", *told_lines, "", "Try next", *commands]
 
 
-def _obeyed(demo: Demo) -> list[str]:
+def _paragraph(name: str, text: str) -> list[str]:
+    return textwrap.wrap(text, 96, initial_indent=f"  {name:<10}", subsequent_indent=" " * 12)
+
+
+def _obeyed(demo: Demo) -> str:
     if demo.trained.verdict == "trusted":
-        return []
-    return [
-        f"            So selection did not rely on it and used {demo.selected.kernel}: a few "
-        "hundred labels of a tiny LLM are enough to see the machinery, not to beat cosine."
-    ]
+        return ""
+    return (
+        f" So selection did not rely on it and used {demo.selected.kernel}: a few hundred labels "
+        "of a tiny LLM are enough to see the machinery, not to beat cosine."
+    )
 
 
-def _try_next(demo: Demo, folder: Path) -> list[str]:
+def _try_next(folder: Path) -> list[str]:
     tool = f".venv/bin/influence-store --store {shlex.quote(str(folder / 'store'))}"
     return [
         f"{tool} status",
