@@ -59,7 +59,7 @@ def embed(store: Store, version: Version, embedder: Embedder, source: str) -> Em
     scope = f"embed:{producer.fingerprint}:{version.dataset}"
     with store.claim("embed", scope, {"dataset": str(version), "embedder": source}) as run:
         missing = store.missing(version, producer)
-        truncated = 0
+        truncated = done = 0
         with progress(f"embedding {version}", len(missing)) as advance:
             for part in chunks(missing, CHUNK_ROWS):
                 sids, samples = read_samples(store, part)
@@ -68,7 +68,8 @@ def embed(store: Store, version: Version, embedder: Embedder, source: str) -> Em
                 truncated += int(encoded.truncated.sum())
                 batch = _batch(sids, encoded.vectors, encoded.truncated)
                 block = run.stage("embedding", [batch], batch.schema, part, producer_id=producer.id)
-                run.publish([block])
+                done += len(sids)
+                run.publish([block], spent={"embeddings": done})
                 advance(len(sids))
         store.activate(version.dataset_id, producer.id, source)
         report = _report(version, producer, len(missing), truncated)

@@ -273,4 +273,4 @@ class _Asking:
         )
         bits = BitMap(frame["source"].unique().to_numpy().astype(np.uint32))
         block = self._run.stage("pairs", [batch], schema, bits, producer_id=self._producer.id)
-        self._run.publish([block])
+        self._run.publish([block], spent=self._method.ledger.facts())

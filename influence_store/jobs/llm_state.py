@@ -46,7 +46,7 @@ def compute_states(
         sids, samples = read_samples(store, part)
         batch = _batch(sids, state.encode(samples))
         block = run.stage(KIND, [batch], batch.schema, part, producer_id=producer.id)
-        run.publish([block])
+        run.publish([block], spent=state.ledger.facts())
     return len(missing)
 
 

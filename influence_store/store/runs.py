@@ -90,8 +90,11 @@ class ActiveRun:
         blocks: Sequence[staging.StagedBlock],
         more: Callable[[Session, list[int]], None] = lambda _session, _ids: None,
         artifacts: Sequence[Artifact] = (),
+        spent: Mapping[str, Any] | None = None,
     ) -> None:
         """Make `blocks` (and whatever `more` adds, given their ids) true, all or nothing.
+
+        `spent` is the cost of the run so far: it stays known if the process is killed later.
 
         Cells that another run published since are dropped from our bitmaps: a fact has one
         value. Fenced if the claim was lost.
@@ -99,7 +102,10 @@ class ActiveRun:
         step("publish-begun")
 
         def work(session: Session) -> None:
-            self._check(session)
+            run = self._held(session)
+            if spent is not None:
+                run.cost = dict(spent)
+                session.add(run)
             now = self._database.now(session)
             for artifact in artifacts:
                 if session.get(Artifact, artifact.sha256) is None:
@@ -113,13 +119,15 @@ class ActiveRun:
         """What the run achieved and spent, stored when it ends."""
         self._result, self._cost = dict(result), dict(cost)
 
-    def _check(self, session: Session) -> None:
+    def _held(self, session: Session) -> Run:
+        """Our row, if the claim still stands."""
         run = session.get(Run, self.id, with_for_update=True)
         if run is None or run.state != "writing":
             raise Fenced(
                 f"run {self.id} lost its claim on {self._run.scope} and must not publish",
                 hint="another process took over after this one was silent too long; see `status`",
             )
+        return run
 
     def _beat(self) -> None:
         while not self._stop.wait(HEARTBEAT_SECONDS):

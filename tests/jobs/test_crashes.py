@@ -87,3 +87,14 @@ def test_killed_verb_leaves_the_old_state_and_a_rerun_finishes(stages, tmp_path,
     run(*stages.commands[verb])
     assert state(run) == finished
     assert run.json("status")["interrupted"] == []
+
+
+def test_what_a_killed_run_had_spent_stays_in_the_ledger(stages, tmp_path):
+    run = stages.copy_before("label", tmp_path / "store")
+    killed_at("published:2", run, stages.commands["label"])
+    (killed, *_) = run.json("log")["runs"]
+    assert killed["verb"] == "label"
+    assert killed["cost"]["llm_passes"] > 0
+    run(*stages.commands["label"])
+    states = {one["state"] for one in run.json("log")["runs"] if one["verb"] == "label"}
+    assert states == {"aborted", "committed"}
