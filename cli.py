@@ -7,86 +7,31 @@ Results go to stdout, everything else to stderr. Exit codes: 0 done or nothing t
 
 from __future__ import annotations
 
-import logging
-import signal
-import sys
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from influence_store.errors import InfluenceStoreError, UsageError
+from influence_store.errors import UsageError
 from influence_store.settings import DEFAULT_STORE, STORE_VARIABLE, cache_dir
+from influence_store.shell import (
+    JSON_HELP,
+    Context,
+    Verb,
+    Verbs,
+    quiet_option,
+    run,
+    verbose_option,
+)
 from influence_store.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from influence_store.protocols import Embedder
-    from influence_store.store.store import Store
 
 
 _FORMS = ("table", "csv", "json", "ndjson", "parquet")
-_JSON = "One JSON document on stdout."
-_QUIET = "No progress, only warnings."
-_MORE = "Details on stderr."
-
-
-@dataclass
-class Context:
-    """What the group options say; `as_json` may also be set behind the verb."""
-
-    root: Path
-    as_json: bool = False
-
-    def open(self) -> Store:
-        """The store, or NotFound with the `init` line."""
-        from influence_store.store.store import Store
-
-        return Store.open(self.root, __version__)
-
-
-class Verbs(click.Group):
-    """Lists the verbs in the order of the work, not of the alphabet."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        """As they stand in this file."""
-        return list(self.commands)
-
-
-class Verb(click.Command):
-    """A command that also takes --json, -q and -v, before or behind its name."""
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.params += [
-            _flag("--json", _JSON, _set_json),
-            _flag("-q", "--quiet", _QUIET, _set_quiet),
-            _flag("-v", "--verbose", _MORE, _set_verbose),
-        ]
-
-
-def _flag(*spelled: Any) -> click.Option:
-    *names, help_text, callback = spelled
-    return click.Option(
-        list(names), is_flag=True, expose_value=False, help=help_text, callback=callback
-    )
-
-
-def _set_json(ctx: click.Context, _param: click.Parameter, value: bool) -> None:
-    if value:
-        ctx.ensure_object(Context).as_json = True
-
-
-def _set_quiet(_ctx: click.Context, _param: click.Parameter, value: bool) -> None:
-    if value:
-        logging.getLogger("influence_store").setLevel(logging.WARNING)
-
-
-def _set_verbose(_ctx: click.Context, _param: click.Parameter, value: bool) -> None:
-    if value:
-        logging.getLogger("influence_store").setLevel(logging.DEBUG)
 
 
 @click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"]})
@@ -100,11 +45,9 @@ def _set_verbose(_ctx: click.Context, _param: click.Parameter, value: bool) -> N
     type=click.Path(path_type=Path),
     help="The store's directory.",
 )
-@click.option("--json", "as_json", is_flag=True, help=_JSON)
-@click.option("-q", "--quiet", is_flag=True, callback=_set_quiet, expose_value=False, help=_QUIET)
-@click.option(
-    "-v", "--verbose", is_flag=True, callback=_set_verbose, expose_value=False, help=_MORE
-)
+@click.option("--json", "as_json", is_flag=True, help=JSON_HELP)
+@quiet_option
+@verbose_option
 @click.version_option(__version__, prog_name="influence-store")
 @click.pass_context
 def cli(ctx: click.Context, root: Path, as_json: bool) -> None:
@@ -450,38 +393,8 @@ def _key_values(pairs: tuple[str, ...], option: str) -> dict[str, str]:
 
 
 def main() -> None:
-    """Entry of the console script: run, and turn our errors into messages and exit codes."""
-    logger = logging.getLogger("influence_store")
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter("%(levelname)s: %(message)s"))
-    logger.addHandler(handler)
-    logger.setLevel(logging.INFO)
-    signal.signal(signal.SIGTERM, _interrupted)
-    try:
-        cli.main(standalone_mode=False)
-    except click.exceptions.Abort:
-        _say_how_to_resume()
-        sys.exit(130)
-    except KeyboardInterrupt:
-        _say_how_to_resume()
-        sys.exit(130)
-    except click.ClickException as error:
-        error.show()
-        sys.exit(error.exit_code)
-    except InfluenceStoreError as error:
-        click.echo(str(error), err=True)
-        sys.exit(error.exit_code)
-
-
-def _interrupted(_signal: int, _frame: object) -> None:
-    raise KeyboardInterrupt
-
-
-def _say_how_to_resume() -> None:
-    import shlex
-
-    again = shlex.join(["influence-store", *sys.argv[1:]])
-    click.echo(f"\ninterrupted; what was published stays. To go on: {again}", err=True)
+    """Entry of the console script."""
+    run(cli)
 
 
 if __name__ == "__main__":
