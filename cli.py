@@ -164,11 +164,13 @@ def ingest(
 @click.option("--embedder", required=True, help="Model folder, hub id, or `hashing`.")
 def embed(ctx: Context, dataset: str, embedder: str) -> None:
     """Compute the missing embeddings of DATASET[@VERSION]."""
+    from influence_store.embedding import absolute_spec
     from influence_store.jobs.embed import embed as job
 
     store = ctx.open()
     version = store.version(dataset)
-    _emit(ctx, job(store, version, _open_embedder(embedder), embedder))
+    # `ingest` opens it again later, maybe from another directory.
+    _emit(ctx, job(store, version, _open_embedder(embedder), absolute_spec(embedder)))
 
 
 @verb

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from influence_store.embedding.opening import EMBEDDERS, EmbedderOptions, open_embedder
+from influence_store.embedding.opening import (
+    EMBEDDERS,
+    EmbedderOptions,
+    absolute_spec,
+    open_embedder,
+)
 from influence_store.embedding.text import DEFAULT_TEMPLATE, embedding_text
 
 __all__ = [
     "DEFAULT_TEMPLATE",
     "EMBEDDERS",
     "EmbedderOptions",
+    "absolute_spec",
     "embedding_text",
     "open_embedder",
 ]

@@ -83,6 +83,15 @@ def open_embedder(
     return _open(engine, str(_model_folder(location, cache)), options)
 
 
+def absolute_spec(spec: str) -> str:
+    """`spec` as it can be opened from any working directory: a folder by its absolute path."""
+    engine, location = _split(spec)
+    folder = Path(location).expanduser()
+    if engine == "hashing" or not folder.is_dir():
+        return spec
+    return f"{engine}:{folder.resolve()}"
+
+
 def _open(engine: str, location: str, options: EmbedderOptions) -> Embedder:
     embedder: Embedder = EMBEDDERS.get(engine)(location, options)
     return embedder

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from influence_store.embedding import EMBEDDERS, open_embedder
+from influence_store.embedding import EMBEDDERS, absolute_spec, open_embedder
 from influence_store.errors import NotFound, UsageError
 
 
@@ -95,3 +95,14 @@ def test_listing_the_embedders_imports_none():
     )
     assert done.stdout.strip() == "[]"
     assert set(EMBEDDERS.builtin) == {"onnx", "sentence-transformers", "hashing"}
+
+
+def test_a_folder_is_remembered_by_its_absolute_path(tmp_path, monkeypatch):
+    (tmp_path / "model").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert absolute_spec("model") == f"onnx:{tmp_path / 'model'}"
+    assert absolute_spec("sentence-transformers:./model") == (
+        f"sentence-transformers:{tmp_path / 'model'}"
+    )
+    assert absolute_spec("hashing:32") == "hashing:32"
+    assert absolute_spec("org/model") == "org/model"

@@ -16,7 +16,9 @@ DATA = b"".join(b'{"instruction": "say %d", "output": "%d"}\n' % (k, k * k) for 
 
 
 def pack(kind: str, data: bytes) -> bytes:
-    return gzip.compress(data) if kind == "gz" else zstandard.ZstdCompressor().compress(data)
+    return (
+        gzip.compress(data, mtime=0) if kind == "gz" else zstandard.ZstdCompressor().compress(data)
+    )
 
 
 def unpack(kind: str, packed: bytes, **limits) -> bytes:

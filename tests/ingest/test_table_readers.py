@@ -43,7 +43,7 @@ def write(path, records):
         sink = io.BytesIO()
         parquet.write_table(pa.Table.from_pylist(records), sink)
         data = sink.getvalue()
-    path.write_bytes(gzip.compress(data) if path.suffix == ".gz" else data)
+    path.write_bytes(gzip.compress(data, mtime=0) if path.suffix == ".gz" else data)
     return path
 
 
