@@ -11,7 +11,7 @@ WITHOUT_TRAIN = """
 import sys
 class Absent:
     def find_spec(self, name, path=None, target=None):
-        if name.split(".")[0] in {"torch", "transformers", "onnx", "onnxscript", "safetensors",
+        if name.split(".")[0] in {"torch", "transformers", "onnx", "safetensors",
                                   "gguf", "accelerate"}:
             raise ModuleNotFoundError(f"No module named {name!r}", name=name)
 sys.meta_path.insert(0, Absent())
