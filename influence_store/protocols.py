@@ -21,7 +21,18 @@ Floats = npt.NDArray[np.float32]
 Gains = npt.NDArray[np.float64]
 Ids = npt.NDArray[np.int64]
 
-HigherMeans = Literal["helpful", "harder", "neither"]
+Flags = npt.NDArray[np.bool_]
+Doubles = npt.NDArray[np.float64]
+
+HigherMeans = Literal["helpful", "harder", "easier", "neither"]
+#: What a method yields: S[i, j] itself, one number per sample, or vectors whose products are S.
+Kind = Literal["pairwise", "pointwise", "bilinear"]
+#: What a method is built from. Positional: `llm` (a causal LM), or `checkpoints` (a learner and
+#: its checkpoints), or `embedding` (the embedder's fingerprint). By keyword: `targets` (samples to
+#: be served), `fit` (samples the checkpoints were trained on), `null_checkpoints` (trained without
+#: prompts), `seen` (sample ids of the training rows).
+Need = Literal["llm", "checkpoints", "embedding", "targets", "fit", "null_checkpoints", "seen"]
+Side = Literal["target", "source"]
 S = TypeVar("S")
 
 
@@ -71,12 +82,83 @@ class Embedder(Protocol):
 
 @dataclass(frozen=True)
 class InfluenceSpec:
-    """What a method is. `outputs` are the columns one pass yields, best known first."""
+    """What a method is. `outputs` are the columns one pass yields, best known first.
+
+    `higher_means` speaks of the first output; `bounds` are its extremes, ±inf where open.
+    """
 
     name: str
     outputs: tuple[str, ...]
     higher_means: HigherMeans
     paper: str
+    kind: Kind = "pairwise"
+    needs: tuple[Need, ...] = ("llm",)
+    bounds: tuple[float, float] = (float("-inf"), float("inf"))
+
+
+@dataclass(frozen=True)
+class PointValues:
+    """One row per sample, in the order given: values[output] is (n,), NaN where not measured.
+
+    Why it was not: `truncated` (n,) = the sample does not fit the model; else `n_tokens` (n,),
+    the tokens that were scored, is 0; else the method itself leaves the value undefined.
+    """
+
+    values: Mapping[str, Doubles]
+    n_tokens: Ids
+    truncated: Flags
+
+
+@dataclass(frozen=True)
+class PointVectors:
+    """One row per sample, in the order given: vectors (n, dim), NaN rows where not measured."""
+
+    vectors: Floats
+    n_tokens: Ids
+    truncated: Flags
+
+
+class PointwiseInfluence(Protocol):
+    """One number (per output) for each sample by itself."""
+
+    spec: ClassVar[InfluenceSpec]
+
+    @property
+    def ledger(self) -> Ledger:
+        """Real passes spent so far."""
+        ...
+
+    @property
+    def facts(self) -> Mapping[str, Any]:
+        """Everything that changes a value: model, template, checkpoints, parameters, version."""
+        ...
+
+    def score(self, samples: Sequence[Sample]) -> PointValues:
+        """Measure; row k does not depend on the other rows of the call."""
+        ...
+
+
+class BilinearInfluence(Protocol):
+    """S[i, j] = ⟨vectors(i, "target"), vectors(j, "source")⟩: vectors are kept, never pairs."""
+
+    spec: ClassVar[InfluenceSpec]
+    dim: int
+    #: Whether a sample has the same vector on both sides; then it is stored once.
+    symmetric: bool
+
+    @property
+    def ledger(self) -> Ledger:
+        """Real passes spent so far."""
+        ...
+
+    @property
+    def facts(self) -> Mapping[str, Any]:
+        """Everything that changes a vector on either side."""
+        ...
+
+    def vectors(self, samples: Sequence[Sample], side: Side) -> PointVectors:
+        """Measure; row k does not depend on the other rows of the call."""
+        ...
 
 
 class PairwiseInfluence(Protocol[S]):
@@ -86,7 +168,11 @@ class PairwiseInfluence(Protocol[S]):
     """
 
     spec: ClassVar[InfluenceSpec]
-    ledger: Ledger
+
+    @property
+    def ledger(self) -> Ledger:
+        """Real passes spent so far."""
+        ...
 
     @property
     def facts(self) -> Mapping[str, Any]:

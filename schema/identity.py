@@ -15,14 +15,15 @@ import orjson
 from influence_store.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from influence_store.schema.sample import Sample
 
 ID_BYTES = 16
 _DATASET = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
-_VIEWS = ("samples", "pairs", "selections", "estimators", "producers", "runs", "datasets")
-_RESERVED = frozenset([*_VIEWS, "selected", "latest", "con", "nul", "prn", "aux"])
+_VIEWS = ("samples", "points", "pairs", "selections", "selection_items", "estimators")
+_CATALOG = ("producers", "runs", "datasets")
+_RESERVED = frozenset([*_VIEWS, *_CATALOG, "selected", "latest", "con", "nul", "prn", "aux"])
 
 
 def sample_id(sample: Sample) -> bytes:
@@ -43,6 +44,19 @@ def fingerprint(facts: Mapping[str, Any]) -> str:
     """32 hex digits over everything that changes a producer's values; key order is irrelevant."""
     text = orjson.dumps(facts, option=orjson.OPT_SORT_KEYS | orjson.OPT_SERIALIZE_NUMPY)
     return hashlib.blake2b(text, digest_size=ID_BYTES).hexdigest()
+
+
+def content_order(ids: Sequence[bytes], seed: int, purpose: str = "") -> list[int]:
+    """Positions (n,) in a random order that follows the contents; equal ids by position.
+
+    The order is that of a hash over seed, purpose and content. So it depends neither on where a
+    sample is stored nor on which others there are: when data are added or removed, the samples
+    that stay keep their order, and a bigger prefix continues a smaller one. Different purposes
+    give independent orders.
+    """
+    key = seed.to_bytes(16, "little", signed=True) + purpose.encode()
+    hashes = [hashlib.blake2b(bytes(one), digest_size=16, key=key).digest() for one in ids]
+    return sorted(range(len(hashes)), key=hashes.__getitem__)
 
 
 def check_dataset_name(name: str) -> str:

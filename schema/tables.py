@@ -13,7 +13,7 @@ import pyarrow as pa
 from influence_store.schema.identity import ID_BYTES
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 SID = pa.field("sid", pa.int64(), nullable=False)
 
@@ -43,12 +43,12 @@ ROWS = pa.schema(
     ]
 )
 
-#: The order of a selection.
+#: The order of a selection; `gain` is what the pick added, null where the selector has no such.
 SELECTION = pa.schema(
     [
         pa.field("rank", pa.int64(), nullable=False),
         SID,
-        pa.field("gain", pa.float64(), nullable=False),
+        pa.field("gain", pa.float64()),
     ]
 )
 
@@ -90,6 +90,33 @@ def estimate(width: int) -> pa.Schema:
             _vector("source_vector", width),
         ]
     )
+
+
+def points(outputs: Sequence[str]) -> pa.Schema:
+    """What a pointwise method says of each content; null where it could not be measured.
+
+    Why it could not: `truncated` = too long for the model, else `n_tokens` 0 = nothing to score,
+    else the method leaves the value undefined.
+    """
+    return pa.schema([SID, *[pa.field(output, pa.float64()) for output in outputs], *_HOW_MEASURED])
+
+
+def vectors(dim: int) -> pa.Schema:
+    """What a bilinear method keeps of each content; the vector is zero where not `measured`."""
+    return pa.schema(
+        [
+            SID,
+            _vector("vector", dim),
+            pa.field("measured", pa.bool_(), nullable=False),
+            *_HOW_MEASURED,
+        ]
+    )
+
+
+_HOW_MEASURED = (
+    pa.field("n_tokens", pa.int64(), nullable=False),
+    pa.field("truncated", pa.bool_(), nullable=False),
+)
 
 
 def pairs(outputs: Mapping[str, str] | tuple[str, ...]) -> pa.Schema:

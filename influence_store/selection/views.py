@@ -31,8 +31,8 @@ _PANEL = 8192
 _HEAD_BYTES = 8 << 20
 
 
-class CosineView:
-    """Cosine similarity of unit vectors: S[i, j] = ⟨t_i, s_j⟩ in [−1, 1], higher = closer.
+class ProductView:
+    """Products of two vectors: S[i, j] = ⟨t_i, s_j⟩, as bilinear methods define it.
 
     Products are summed in float64 and rounded once. In float32 the last bits depend on the shape
     of the block (1 in 10 to 9 in 10 values differed between widths of 1 and 2,000), and equal
@@ -40,14 +40,13 @@ class CosineView:
     """
 
     def __init__(self, targets: Floats, sources: Floats) -> None:
-        """(n_targets, d) and (n_sources, d); ValueError if a row is not of length 1."""
-        self.targets = _unit_rows(targets, "target")
-        self.sources = _unit_rows(sources, "source")
-        if self.targets.shape[1] != self.sources.shape[1]:
+        """(n_targets, d) and (n_sources, d); ValueError if the widths differ."""
+        if targets.shape[1] != sources.shape[1]:
             raise ValueError(
-                f"targets have {self.targets.shape[1]} dimensions and sources "
-                f"{self.sources.shape[1]}; expected vectors of one embedder"
+                f"targets have {targets.shape[1]} dimensions and sources "
+                f"{sources.shape[1]}; expected vectors of one embedder"
             )
+        self.targets, self.sources = targets, sources
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -55,13 +54,21 @@ class CosineView:
         return len(self.targets), len(self.sources)
 
     def block(self, rows: Ids, cols: Ids) -> Floats:
-        """The cosines at rows × cols."""
+        """The products at rows × cols."""
         out = np.empty((len(cols), len(rows)), np.float32)
         targets, sources = pick(self.targets, rows), pick(self.sources, cols).astype(np.float64)
         for start in range(0, len(rows), _PANEL):
             panel = targets[start : start + _PANEL].astype(np.float64)
             out[:, start : start + _PANEL] = sources @ panel.T
         return out.T
+
+
+class CosineView(ProductView):
+    """Cosine similarity of unit vectors, in [−1, 1]; higher = closer."""
+
+    def __init__(self, targets: Floats, sources: Floats) -> None:
+        """(n_targets, d) and (n_sources, d); ValueError if a row is not of length 1."""
+        super().__init__(_unit_rows(targets, "target"), _unit_rows(sources, "source"))
 
 
 class EstimatorView:

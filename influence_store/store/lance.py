@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
+    from influence_store.protocols import Floats
+
 #: Input chunks of this many rows scan 2-4 times faster than one big chunk.
 CHUNK_ROWS = 8192
 
@@ -66,3 +68,21 @@ class PinnedTable:
     def take(self, offsets: Sequence[int], columns: Sequence[str]) -> pa.Table:
         """The rows at `offsets` (0-based positions in stored order), in that order."""
         return self._dataset.take(list(offsets), columns=list(columns))
+
+    def nearest(self, query: Floats, k: int, condition: str) -> pa.Table:
+        """The `k` rows with the largest dot product of `vector` and `query`, by a full search.
+
+        Only rows that fulfil the SQL `condition`, if there is one: sid and vector.
+        """
+        return self._dataset.to_table(
+            columns=["sid", "vector"],
+            filter=condition or None,
+            prefilter=True,
+            nearest={
+                "column": "vector",
+                "q": query,
+                "k": k,
+                "metric": "dot",
+                "use_index": False,
+            },
+        )

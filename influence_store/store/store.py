@@ -27,6 +27,7 @@ from influence_store.store import artifacts, grid
 from influence_store.store.database import Database
 from influence_store.store.faults import step
 from influence_store.store.grid import BlockRef
+from influence_store.store.nearest import nearest
 from influence_store.store.runs import ActiveRun, claim
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 
     import pyarrow as pa
 
-    from influence_store.protocols import Floats, HigherMeans, Ids
+    from influence_store.protocols import Doubles, Floats, HigherMeans, Ids
     from influence_store.schema.catalog import Artifact
 
 CATALOG = "catalog.sqlite"
@@ -193,6 +194,12 @@ class Store:
             session.flush()
         return found
 
+    def find_producer(self, kind: str, name: str, facts: Mapping[str, Any]) -> Producer | None:
+        """The producer with exactly these facts, if it is registered."""
+        print_ = fingerprint({"kind": kind, "name": name, "facts": dict(facts)})
+        with self.database.read() as session:
+            return session.exec(select(Producer).where(Producer.fingerprint == print_)).first()
+
     def producers(self, kind: str | None = None) -> list[Producer]:
         """Registered producers, oldest first."""
         with self.database.read() as session:
@@ -263,6 +270,23 @@ class Store:
         assert producer.id is not None
         blocks = self.blocks(producer.kind, producer_id=producer.id)
         return grid.matrix(self.root, blocks, column, sids, producer.dim)
+
+    def nearest(
+        self, producer: Producer, query: Floats, k: int, bits: BitMap
+    ) -> tuple[Ids, Doubles]:
+        """See `nearest.nearest`."""
+        blocks = self.blocks(producer.kind, producer_id=producer.id)
+        return nearest(self.root, blocks, query, k, bits)
+
+    def points(self, producer: Producer, bits: BitMap | None = None) -> pl.DataFrame:
+        """All values of a pointwise method for `bits`: sid, its outputs, n_tokens, truncated."""
+        blocks = self.blocks("points", producer_id=producer.id)
+        if not blocks:
+            return pl.DataFrame(schema={"sid": pl.Int64})
+        columns = grid.open_block(self.root, blocks[0]).schema.names
+        batches = [pl.from_arrow(batch) for batch in self.scan(blocks, columns, bits)]
+        frames = [frame for frame in batches if isinstance(frame, pl.DataFrame)]
+        return pl.concat(frames).sort("sid") if frames else pl.DataFrame(schema={"sid": pl.Int64})
 
     def pairs(self, producer: Producer) -> pl.DataFrame:
         """All teacher values of a pairwise method: source, target and one column per output."""
