@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from influence_store.errors import Incompatible
 from influence_store.extras import require
+from influence_store.influence.length_batches import length_batches
 from influence_store.protocols import Ledger
 
 if TYPE_CHECKING:
@@ -56,6 +57,9 @@ class ResponseStats:
 
 
 _NOTHING = np.zeros(0, np.float64)
+# A CPU reads 16 tokens of padding in about the time that one more batch costs it; on an
+# accelerator a batch costs far more than its padding.
+_CPU_PADDING = 16
 
 
 @dataclass(frozen=True)
@@ -110,65 +114,55 @@ class ResponseScorer:
         """
         if hidden and prefix is not None:
             raise ValueError("hidden means are taken over whole texts: score them without a prefix")
-        if any(len(request.context) == 0 for request in requests):
-            raise ValueError("the first response token needs a token before it; context is empty")
-        length = 0 if prefix is None else prefix.length
+        length = _length(prefix)
         results = [
             ResponseStats(_NOTHING, truncated=not self.fits(request, prefix_length=length))
             for request in requests
         ]
+        for batch in self._batches(requests, prefix):
+            stats = self._stats([requests[k] for k in batch], prefix, sum_p2=sum_p2, hidden=hidden)
+            for k, one in zip(batch, stats, strict=True):
+                results[k] = one
+        return results
+
+    def next_token(
+        self, contexts: Sequence[Ids], choices: Ids, *, prefix: Prefix | None = None
+    ) -> npt.NDArray[np.float64]:
+        """log p (n, len(choices)), nats, that the token `choices[c]` follows contexts[k].
+
+        A context that leaves no room for one more token is not run: its row is NaN. Errors are
+        those of `score`.
+        """
+        anything = np.zeros(1, np.int64)
+        requests = [Request(context, anything) for context in contexts]
+        values = np.full((len(requests), len(choices)), np.nan)
+        for batch in self._batches(requests, prefix):
+            log_p, _ = self._read([requests[k] for k in batch], prefix)
+            values[batch] = self._finite(log_p[:, choices])
+        return values
+
+    def _batches(self, requests: Sequence[Request], prefix: Prefix | None) -> Iterator[list[int]]:
+        """Positions of those that can be run, shortest first, in batches with little padding."""
+        if any(len(request.context) == 0 for request in requests):
+            raise ValueError("the first response token needs a token before it; context is empty")
         runnable = [
             k
             for k, request in enumerate(requests)
-            if len(request.response) and not results[k].truncated
+            if len(request.response) and self.fits(request, prefix_length=_length(prefix))
         ]
-        for batch in self._batches(requests, runnable):
-            chosen = [requests[k] for k in batch]
-            stats = self._forward(chosen, prefix, sum_p2=sum_p2, hidden=hidden)
-            for k, one in zip(batch, stats, strict=True):
-                results[k] = one
-            self._count(len(batch), sum(request.n_run for request in chosen))
-        return results
+        most_padding = _CPU_PADDING if self.llm.device == "cpu" else None
+        lengths = [requests[k].n_run for k in runnable]
+        for places in length_batches(lengths, self.batch_tokens, most_padding=most_padding):
+            yield [runnable[place] for place in places]
 
-    def _batches(self, requests: Sequence[Request], runnable: Sequence[int]) -> Iterator[list[int]]:
-        batch: list[int] = []
-        for k in sorted(runnable, key=lambda k: requests[k].n_run):
-            # Sorted by length, so the newcomer's length is the width of the padded batch.
-            if batch and (len(batch) + 1) * requests[k].n_run > self.batch_tokens:
-                yield batch
-                batch = []
-            batch.append(k)
-        if batch:
-            yield batch
-
-    def _forward(
+    def _stats(
         self, requests: Sequence[Request], prefix: Prefix | None, *, sum_p2: bool, hidden: bool
     ) -> list[ResponseStats]:
-        torch = require("torch", extra="train")
-        rows, scored = _padded(requests)
+        log_p, states = self._read(requests, prefix, hidden=hidden)
         gold = np.concatenate([request.response for request in requests])
-        with torch.inference_mode():
-            where = torch.from_numpy(scored).to(self.llm.device)
-            with _head_reads_only(self.llm.model, where):
-                out = self.llm.model(
-                    torch.from_numpy(rows).to(self.llm.device),
-                    past_key_values=None if prefix is None else _copies(prefix, len(requests)),
-                    use_cache=prefix is not None,
-                    output_hidden_states=hidden,
-                )
-            logits = out.logits.float()
-            log_z = torch.logsumexp(logits, dim=-1)
-            chosen = torch.from_numpy(gold).to(self.llm.device)[:, None]
-            logp = _numpy(logits.gather(1, chosen)[:, 0] - log_z)
-            squares = None
-            if sum_p2:
-                squares = _numpy((torch.logsumexp(2.0 * logits, dim=-1) - 2.0 * log_z).exp())
-            means = _middle_means(out.hidden_states, requests) if hidden else None
-        if not np.isfinite(logp).all():
-            raise Incompatible(
-                f"{self.llm.name} yields NaN in {self.llm.facts['dtype']}: no value can be trusted",
-                hint="load it with dtype=float32 or bfloat16",
-            )
+        logp = self._finite(log_p[np.arange(len(gold)), gold])
+        squares = _numpy((2.0 * log_p).exp().sum(dim=-1)) if sum_p2 else None
+        means = _middle_means(states, requests) if hidden else None
         ends = np.cumsum([len(request.response) for request in requests])
         return [
             ResponseStats(
@@ -179,12 +173,43 @@ class ResponseScorer:
             for k, (request, end) in enumerate(zip(requests, ends, strict=True))
         ]
 
+    def _read(
+        self, requests: Sequence[Request], prefix: Prefix | None, *, hidden: bool = False
+    ) -> tuple[Any, Any]:
+        """One forward: log p (Σ T, V) at the response tokens of all requests, hidden states."""
+        torch = require("torch", extra="train")
+        rows, scored = padded(requests)
+        with torch.inference_mode():
+            where = torch.from_numpy(scored).to(self.llm.device)
+            with head_reads_only(self.llm.model, where):
+                out = self.llm.model(
+                    torch.from_numpy(rows).to(self.llm.device),
+                    past_key_values=None if prefix is None else _copies(prefix, len(requests)),
+                    use_cache=prefix is not None,
+                    output_hidden_states=hidden,
+                )
+            self._count(len(requests), sum(request.n_run for request in requests))
+            return torch.log_softmax(out.logits.float(), dim=-1), out.hidden_states
+
+    def _finite(self, logp: Any) -> npt.NDArray[np.float64]:
+        values = _numpy(logp)
+        if not np.isfinite(values).all():
+            raise Incompatible(
+                f"{self.llm.name} yields NaN in {self.llm.facts['dtype']}: no value can be trusted",
+                hint="load it with dtype=float32 or bfloat16",
+            )
+        return values
+
     def _count(self, passes: int, tokens: int) -> None:
         self.ledger.llm_passes += passes
         self.ledger.llm_tokens += tokens
 
 
-def _padded(requests: Sequence[Request]) -> tuple[Ids, npt.NDArray[np.bool_]]:
+def _length(prefix: Prefix | None) -> int:
+    return 0 if prefix is None else prefix.length
+
+
+def padded(requests: Sequence[Request]) -> tuple[Ids, npt.NDArray[np.bool_]]:
     """Ids (B, W) with zeros on the right, and where the logits score a response token."""
     width = max(request.n_run for request in requests)
     rows = np.zeros((len(requests), width), np.int64)
@@ -196,7 +221,7 @@ def _padded(requests: Sequence[Request]) -> tuple[Ids, npt.NDArray[np.bool_]]:
 
 
 @contextmanager
-def _head_reads_only(model: Any, where: Any) -> Iterator[None]:
+def head_reads_only(model: Any, where: Any) -> Iterator[None]:
     """Let the vocabulary projection see the positions `where` (B, W) only: logits are (Σ T, V).
 
     The model's own forward still runs, so what it does to logits afterwards (soft caps, scales)

@@ -61,6 +61,21 @@ def test_prefix_path_equals_the_plain_path(llm):
         np.testing.assert_allclose(a.logp, b.logp, atol=2e-5)
 
 
+@pytest.mark.parametrize("with_prefix", [False, True])
+def test_next_token_is_that_of_the_definition(llm, with_prefix):
+    scorer = ResponseScorer(llm, batch_tokens=64)
+    shared = requests_of([(40, 1)], seed=1)[0].context
+    contexts = [request.context for request in requests_of(SIZES)]
+    choices = np.array([3, 200, 17])
+    prefix = scorer.prefill(shared) if with_prefix else None
+    values = scorer.next_token(contexts, choices, prefix=prefix)
+    for row, context in zip(values, contexts, strict=True):
+        whole = np.concatenate([shared, context]) if with_prefix else context
+        with torch.no_grad():
+            logits = llm.model(torch.from_numpy(whole)[None]).logits[0, -1].double()
+        np.testing.assert_allclose(row, torch.log_softmax(logits, -1)[choices], atol=2e-5)
+
+
 def test_scoring_leaves_the_prefix_as_it_was(llm):
     scorer = ResponseScorer(llm)
     prefix = scorer.prefill(np.arange(20))
@@ -153,6 +168,18 @@ def test_empty_response_is_not_run_and_not_truncated(tiny):
     assert scorer.ledger.llm_passes == 0
 
 
+def test_next_token_needs_room_for_itself(tiny):
+    scorer = ResponseScorer(tiny)
+    values = scorer.next_token([np.zeros(511, np.int64), np.zeros(512, np.int64)], np.arange(2))
+    np.testing.assert_array_equal(np.isnan(values), [[False, False], [True, True]])
+    assert (scorer.ledger.llm_passes, scorer.ledger.llm_tokens) == (1, 511)
+
+
+def test_next_token_after_nothing_is_refused(tiny):
+    with pytest.raises(ValueError, match="context is empty"):
+        ResponseScorer(tiny).next_token([np.zeros(0, np.int64)], np.arange(2))
+
+
 def test_empty_context_is_refused(tiny):
     with pytest.raises(ValueError, match="context is empty"):
         ResponseScorer(tiny).score([Request(np.zeros(0, np.int64), np.arange(3))])
@@ -175,6 +202,23 @@ def test_ledger_counts_a_prefill_and_every_request_without_padding(tiny):
     scorer.score(requests_of(SIZES), prefix=scorer.prefill(np.arange(21)))
     assert scorer.ledger.llm_passes == 1 + len(SIZES)
     assert scorer.ledger.llm_tokens == 21 + sum(n + t - 1 for n, t in SIZES)
+
+
+def test_a_batch_on_a_cpu_carries_at_most_16_tokens_of_padding(tiny):
+    requests = requests_of([(3 + (7 * k) % 31, 1 + k % 5) for k in range(60)])
+    widths = []
+    handle = tiny.model.get_input_embeddings().register_forward_hook(
+        lambda _module, inputs, _output: widths.append(inputs[0].shape)
+    )
+    ResponseScorer(tiny, batch_tokens=400).score(requests)
+    handle.remove()
+    lengths = iter(sorted(request.n_run for request in requests))
+    for rows, width in widths:
+        real = sum(next(lengths) for _ in range(rows))
+        assert rows * width <= 400
+        assert rows * width - real <= 16
+    assert next(lengths, None) is None
+    assert len(widths) < len(requests) / 3
 
 
 def test_truncated_request_costs_nothing(tiny):
