@@ -27,6 +27,9 @@ class DeliftSe:
         outputs=("delift-se",),
         higher_means="helpful",
         paper="arXiv:2411.04425",
+        kind="bilinear",
+        needs=("embedding",),
+        bounds=(-1.0, 1.0),
     )
 
     def __init__(self, embedder_fingerprint: str) -> None:

@@ -1,8 +1,8 @@
 """Which pairs should the LLM be asked about? The seed from which an estimator learns.
 
 A column design asks a few sources about many targets, since a source is read once for all of
-them. The order is a seeded shuffle of content hashes: it does not depend on how the rows are
-stored, and a bigger budget continues a smaller one.
+them. The order is a seeded one of the contents: it does not depend on how the rows are stored, a
+bigger budget continues a smaller one, and a later version continues an earlier one.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from influence_store.errors import UsageError
+from influence_store.schema.identity import content_order
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -38,12 +39,7 @@ def column_design(
     n_sources = min(len(source_ids), max(_SMALLEST, round(n_pairs**0.5)))
     n_targets = min(len(target_ids), max(_SMALLEST, n_pairs // n_sources))
     n_sources = min(len(source_ids), max(n_sources, n_pairs // n_targets))
-    # Two shuffles, so that the seed's sources and targets are different samples.
-    rng = np.random.default_rng(seed)
-    return _shuffled(source_ids, rng)[:n_sources], _shuffled(target_ids, rng)[:n_targets]
-
-
-def _shuffled(ids: Sequence[bytes], rng: np.random.Generator) -> Ids:
-    """Positions in an order that depends on the contents and the generator only, (n,)."""
-    by_content = np.array(sorted(range(len(ids)), key=ids.__getitem__), np.int64)
-    return by_content[rng.permutation(len(ids))]
+    # Two orders, so that the seed's sources and targets are different samples.
+    sources = content_order(source_ids, seed, "sources")[:n_sources]
+    targets = content_order(target_ids, seed, "targets")[:n_targets]
+    return np.array(sources, np.int64), np.array(targets, np.int64)

@@ -36,8 +36,11 @@ def perplexity(logp: Array) -> float:
 
 
 def ifd(logp: Array, logp_alone: Array) -> float:
-    """Instruction-following difficulty PPL(y | x) / PPL(y), arXiv 2308.12032; > 1: x misleads."""
-    return perplexity(logp) / perplexity(logp_alone)
+    """Instruction-following difficulty PPL(y | x) / PPL(y), arXiv 2308.12032; ≥ 1: x misleads.
+
+    Formed from the logarithms, so that two large perplexities do not overflow.
+    """
+    return float(np.exp(mean_logp(logp_alone) - mean_logp(logp)))
 
 
 def pvi_bits(logp: Array, logp_alone: Array) -> float:
@@ -54,7 +57,11 @@ def pvi_bits(logp: Array, logp_alone: Array) -> float:
 def el2n_token(logp: Array, sum_p2: Array) -> npt.NDArray[np.float64]:
     """‖p_t − onehot(y_t)‖₂ per token (T,), in [0, √2]; higher = harder (arXiv 2107.07075).
 
-    `sum_p2` is Σ_v p_t(v)², so the vocabulary-wide vector is never formed.
+    `sum_p2` is Σ_v p_t(v)², so the vocabulary-wide vector is never formed. Written as
+    (1 − p_y)² + Σ_{v≠y} p(v)², equal to Σ p² − 2 p_y + 1, whose second term lies between 0 and
+    (1 − p_y)²: keeping it there stops float32 rounding from deciding the value of easy tokens.
     """
-    p = np.exp(np.asarray(logp, np.float64))
-    return np.sqrt(np.maximum(np.asarray(sum_p2, np.float64) - 2.0 * p + 1.0, 0.0))
+    nats = np.minimum(np.asarray(logp, np.float64), 0.0)
+    miss2 = np.expm1(nats) ** 2
+    others2 = np.asarray(sum_p2, np.float64) - np.exp(2.0 * nats)
+    return np.asarray(np.sqrt(miss2 + np.clip(others2, 0.0, miss2)), np.float64)

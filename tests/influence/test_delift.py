@@ -67,13 +67,73 @@ def test_prefix_cache_changes_cost_but_no_value(tiny, delift, state):
     assert plain.facts == delift.facts
 
 
-def test_ledger_with_prefix_cache_is_prefix_once_plus_every_suffix(tiny, state):
+def shared_head(rows):
+    """How many leading tokens all rows share, at most all but the last of the shortest."""
+    longest = min(map(len, rows)) - 1
+    differs = [t for t in range(longest) if len({int(row[t]) for row in rows}) > 1]
+    return min([longest, *differs])
+
+
+def test_tokens_of_a_seed_are_every_prefix_once_plus_every_suffix_per_source(tiny):
+    """Base passes + Σ_j prefix_j + m · Σ_i suffix_i, a suffix without its last scored token."""
     delift = Delift(tiny)
-    delift.score(state, SOURCES[1], np.array([0, 2]))
-    prefix = len(delift.base.prompter.example(SOURCES[1]))
-    suffixes = sum(len(state.queries[i]) + len(state.responses[i]) - 1 for i in (0, 2))
-    assert delift.ledger.llm_passes == 1 + 2
-    assert delift.ledger.llm_tokens == prefix + suffixes
+    prompter = delift.base.prompter
+    targets = [TARGETS[i] for i in (0, 1, 2, 4)]
+    queries = [prompter.query(target) for target in targets]
+    responses = [prompter.response(target) for target in targets]
+    h = shared_head(queries)
+    assert h == len("Query:\n")
+    base = sum(
+        len(prompter.alone(target)) + len(response) - 1
+        for target, response in zip(targets, responses, strict=True)
+    )
+    prefixes = sum(len(prompter.example(source)) + h for source in SOURCES)
+    suffixes = sum(len(q) - h + len(r) - 1 for q, r in zip(queries, responses, strict=True))
+    state = delift.prepare(targets)
+    for source in SOURCES:
+        delift.score(state, source, np.arange(4))
+    assert delift.ledger.llm_tokens == base + prefixes + len(SOURCES) * suffixes
+    assert delift.ledger.llm_passes == 4 + len(SOURCES) * (1 + 4)
+    assert delift.count_tokens(SOURCES, targets) == prefixes + len(SOURCES) * suffixes
+
+
+@pytest.mark.parametrize("prefix_cache", [True, False])
+def test_tokens_counted_beforehand_are_those_spent(tiny, prefix_cache):
+    """With an empty response, a source that fits only some targets, and one that fits none."""
+    delift = Delift(tiny, prefix_cache=prefix_cache, max_response_tokens=9)
+    sources = [*SOURCES, Sample.of("x" * 310, "y"), Sample.of("x" * 600, "y")]
+    state = delift.prepare(TARGETS)
+    before = delift.ledger.llm_tokens
+    finite = [np.isfinite(delift.score(state, one, ALL)["delift-l2"]).sum() for one in sources]
+    assert finite[0] == finite[1] == 4
+    assert 0 < finite[2] < 4
+    assert finite[3] == 0
+    assert delift.count_tokens(sources, TARGETS) == delift.ledger.llm_tokens - before
+
+
+def test_what_all_queries_open_with_is_read_once_per_source(tiny):
+    system = "You answer in as few words as you can."
+    targets = [Sample.of(t.prompt, t.response, system=system) for t in TARGETS[:3]]
+    cached, plain = Delift(tiny), Delift(tiny, prefix_cache=False)
+    state = cached.prepare(targets)
+    assert len(state.opening) == len("Query:\n" + system + "\n\n")
+    ours = cached.score(state, SOURCES[0], ALL[:3])
+    theirs = plain.score(state, SOURCES[0], ALL[:3])
+    for output in cached.spec.outputs:
+        np.testing.assert_allclose(ours[output], theirs[output], atol=1e-5)
+
+
+@pytest.mark.parametrize("n_alike", [1, 2])
+def test_equal_queries_keep_their_last_token_for_themselves(tiny, n_alike):
+    targets = [Sample.of("Why?", "Because."), Sample.of("Why?", "Nobody knows.")][:n_alike]
+    cached, plain = Delift(tiny), Delift(tiny, prefix_cache=False)
+    state = cached.prepare(targets)
+    assert len(state.opening) == len(state.queries[0]) - 1
+    np.testing.assert_allclose(
+        cached.score(state, SOURCES[0], np.arange(n_alike))["delift-kl"],
+        plain.score(state, SOURCES[0], np.arange(n_alike))["delift-kl"],
+        atol=2e-5,
+    )
 
 
 def test_ledger_of_the_plain_path_is_prefix_and_suffix_every_time(tiny, state):
@@ -157,6 +217,6 @@ def test_facts_know_the_model_the_template_and_the_cut(tiny, delift):
 
 
 def test_state_is_numbers_only(state):
-    arrays = [*state.queries, *state.responses]
+    arrays = [*state.queries, *state.responses, state.opening]
     arrays += [getattr(state.base, one.name) for one in fields(state.base)]
     assert all(type(array) is np.ndarray and not array.dtype.hasobject for array in arrays)

@@ -62,6 +62,26 @@ def test_el2n_of_a_certain_token_is_zero_despite_rounding():
     assert el2n_token(np.zeros(1), np.array([1.0 - 1e-12])) == pytest.approx(0.0, abs=1e-6)
 
 
+@pytest.mark.parametrize("miss", [1e-3, 1e-5, 1e-7])
+def test_el2n_of_an_easy_token_is_right_to_a_factor_despite_float32(miss):
+    # Σ p² − 2 p + 1 in float32 has an error of 1e-7, which would be 3e-4 in its root.
+    p = np.array([1.0 - miss, 0.7 * miss, 0.3 * miss])
+    true = np.linalg.norm(p - [1, 0, 0])
+    for rounding in (-1e-7, 0.0, 1e-7):
+        (got,) = el2n_token(np.log1p([-miss]), np.array([(p**2).sum() + rounding]))
+        assert true / np.sqrt(2) <= got <= true * np.sqrt(2)
+
+
+def test_el2n_never_leaves_its_bounds_whatever_the_rounding():
+    errors = el2n_token(np.array([-1e3, 1e-7, 0.0]), np.array([1.0 + 1e-6, 1.0 + 1e-6, 0.99]))
+    assert (errors >= 0.0).all()
+    assert (errors <= np.sqrt(2.0)).all()
+
+
+def test_ifd_of_two_hopeless_responses_does_not_overflow():
+    assert ifd(np.full(2, -1000.0), np.full(2, -1001.0)) == pytest.approx(math.exp(-1.0))
+
+
 def test_distance_stays_between_zero_and_one():
     assert rms_miss(np.array([0.0])) == 0.0
     assert rms_miss(np.array([-800.0])) == 1.0
@@ -72,5 +92,6 @@ def test_nothing_scored_is_nan_not_zero(of):
     assert math.isnan(of(np.zeros(0)))
 
 
-def test_pvi_of_nothing_is_nan():
-    assert math.isnan(pvi_bits(np.zeros(0), np.zeros(0)))
+@pytest.mark.parametrize("of", [ifd, pvi_bits])
+def test_comparison_of_nothing_is_nan(of):
+    assert math.isnan(of(np.zeros(0), np.zeros(0)))
