@@ -1,9 +1,13 @@
-"""Which samples, taken together, are worth the most? Kernel views × set functions × optimizers."""
+"""Which samples, taken together, are worth the most?
+
+Kernel views × set functions × optimizers; or a selector, which needs no kernel.
+"""
 
 from __future__ import annotations
 
 from influence_store.registry import Entry, Registry
 
+_HERE = "influence_store.selection"
 _FUNCTIONS = "influence_store.selection.functions"
 _OPTIMIZERS = "influence_store.selection.optimizers"
 
@@ -31,6 +35,28 @@ OPTIMIZERS = Registry(
         "naive-greedy": Entry(f"{_OPTIMIZERS}:NaiveGreedy", "every gain at every step"),
         "stochastic-greedy": Entry(
             f"{_OPTIMIZERS}:StochasticGreedy", "every step looks at a random part; seeded"
+        ),
+    },
+)
+
+#: Functions `select(budget, *, inputs, options) -> Picks`; `picks.inputs_of` names the inputs.
+SELECTORS = Registry(
+    "selector",
+    "influence_store.selectors",
+    {
+        "random": Entry(
+            f"{_HERE}.random_choice:random_choice", "chance: what every selection must beat"
+        ),
+        "length-matched": Entry(
+            f"{_HERE}.length:length_matched", "chance, but with the lengths of another set"
+        ),
+        "longest": Entry(f"{_HERE}.length:longest", "the longest responses"),
+        "top": Entry(f"{_HERE}.top_scores:top_scores", "the best scores below the extreme tail"),
+        "stratified": Entry(
+            f"{_HERE}.stratified:stratified", "some of every score level, without the top (DEALRec)"
+        ),
+        "k-center": Entry(
+            f"{_HERE}.k_center:k_center", "each as far as possible from all before (DiverseEvol)"
         ),
     },
 )
