@@ -175,46 +175,71 @@ def embed(ctx: Context, dataset: str, embedder: str) -> None:
 
 @verb
 @click.argument("dataset")
-@click.option("--method", default="delift", show_default=True, help="delift or llm-state.")
-@click.option("--model", required=True, help="Causal LM: folder, .gguf file or hub id.")
-@click.option("--targets", metavar="D[@V]", help="Whom to help; default: the dataset itself.")
+@click.option(
+    "--method", "methods", multiple=True, help="See: influence-store methods. Default: delift."
+)
+@click.option("--model", help="Folder, .gguf file or hub id of the model to ask.")
+@click.option("--targets", metavar="D[@V]", help="Whom to help; of pairs the default is D.")
+@click.option("--subtasks", metavar="FIELD", help="Targets' field: mean within, then the best.")
+@click.option("--rows", metavar="N|all", help="How many rows to ask about.")
 @click.option("--pairs", type=click.IntRange(min=1), help="How many pairs to ask about.")
-@click.option("--share", metavar="PERCENT", help="Share of rows and of columns, e.g. 5%.")
+@click.option("--share", metavar="PERCENT", help="Share of rows (pairs: and of columns), e.g. 5%.")
 @click.option("--minutes", type=click.FloatRange(min=0, min_open=True), help="Time to spend.")
-@click.option("--max-response-tokens", type=click.IntRange(min=1), help="Score only the first.")
-@click.option("--max-tokens", type=click.IntRange(min=2), help="Longest pair the LLM may read.")
+@click.option("--plan", "plan_only", is_flag=True, help="Measure for 20 s what it would cost.")
+@click.option("--max-response-tokens", type=click.IntRange(min=1), help="Score only so many.")
+@click.option("--max-tokens", type=click.IntRange(min=2), help="Longest text the model may read.")
+@click.option("--warmup", default="5%", show_default=True, help="Share to fine-tune on.")
+@click.option(
+    "--set", "settings", multiple=True, metavar="NAME=VALUE", help="E.g. rank=8, dim=512."
+)
 @click.option("--seed", type=int, default=0, show_default=True, help="Of everything random.")
-def label(
-    ctx: Context,
-    dataset: str,
-    method: str,
-    model: str,
-    targets: str | None,
-    pairs: int | None,
-    share: str | None,
-    minutes: float | None,
-    max_response_tokens: int | None,
-    max_tokens: int | None,
-    seed: int,
-) -> None:
-    """Ask a real LLM about a seed of pairs; values are facts, kept forever."""
-    from influence_store.jobs.label import Budget, label_with
-    from influence_store.jobs.llm_state import label_states
+def label(ctx: Context, dataset: str, **options: Any) -> None:
+    """Ask a real model about rows or pairs of DATASET[@VERSION]; values are facts, kept forever.
+
+    \b
+    influence-store label demo --method delift --model M --pairs 2000
+    influence-store label demo --method ifd --method perplexity --model M --rows all
+    influence-store label demo --method less --targets exam --model M --share 20% --plan
+    """
+    from influence_store.jobs.label import label_by_options
+
+    options["settings"] = _key_values(options["settings"], "--set")
+    _emit(ctx, label_by_options(ctx.open(), dataset, cache=cache_dir(), **options))
+
+
+@verb
+@click.argument("path", type=click.Path(path_type=Path))
+@click.option("--format", "form", required=True, help="less, bergson, dattri, kronfluence, …")
+@click.option("--identity", type=click.Path(path_type=Path), help="Manifest; default: beside it.")
+def import_(ctx: Context, path: Path, form: str, identity: Path | None) -> None:
+    """Keep scores that another tool computed; a manifest must say what they are.
+
+    Formats: less, bergson, dattri, kronfluence, data-juicer, parquet.
+    """
+    from influence_store.jobs.import_scores import import_scores
+
+    _emit(ctx, import_scores(ctx.open(), path, form, identity))
+
+
+@verb
+def methods(ctx: Context) -> None:
+    """Which influence methods can be asked, what they need and what higher means."""
+    from influence_store.jobs.methods import list_methods
+
+    _emit(ctx, list_methods())
+
+
+@verb
+@click.argument("dataset")
+@click.argument("sample_id")
+@click.option("--method", default="cosine", show_default=True, help="A bilinear one, e.g. less.")
+@click.option("-k", type=click.IntRange(min=1), default=10, show_default=True, help="Rows.")
+def top(ctx: Context, dataset: str, sample_id: str, method: str, k: int) -> None:
+    """The rows of DATASET[@VERSION] that help one sample most, exactly."""
+    from influence_store.jobs.top import top as job
 
     store = ctx.open()
-    version = store.version(dataset)
-    target_version = store.version(targets) if targets else version
-    settings: dict[str, Any] = {
-        "cache": cache_dir(),
-        "max_response_tokens": max_response_tokens,
-        "max_len": max_tokens,
-    }
-    if method == "llm-state":
-        _emit(ctx, label_states(store, version, model, **settings))
-        return
-    budget = Budget.of(pairs=pairs, share=share, minutes=minutes)
-    report = label_with(store, version, target_version, method, model, budget, seed, **settings)
-    _emit(ctx, report)
+    _emit(ctx, job(store, store.version(dataset), sample_id, method, k))
 
 
 @verb
@@ -232,34 +257,14 @@ def label(
 @click.option("--targets", metavar="D[@V]", help="The label's target dataset.")
 @click.option("--name", help="Name of the estimator; default: the output's name.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of everything random.")
-def train(
-    ctx: Context,
-    dataset: str,
-    method: str,
-    output: str | None,
-    networks: tuple[str, ...],
-    features: str,
-    targets: str | None,
-    name: str | None,
-    seed: int,
-) -> None:
+def train(ctx: Context, dataset: str, targets: str | None, method: str, **options: Any) -> None:
     """Learn an estimator from the labels, judge it on held-out samples, store it as ONNX."""
     from influence_store.jobs.train import train as job
 
     store = ctx.open()
     version = store.version(dataset)
-    report = job(
-        store,
-        version,
-        store.version(targets) if targets else version,
-        method,
-        output=output,
-        networks=networks,
-        features=features,
-        name=name,
-        seed=seed,
-    )
-    _emit(ctx, report)
+    served = store.version(targets) if targets else version
+    _emit(ctx, job(store, version, served, method, **options))
 
 
 @verb
@@ -294,39 +299,25 @@ def query(ctx: Context, sql: str, pairs: tuple[str, ...], form: str | None) -> N
 @verb
 @click.argument("dataset")
 @click.option("--budget", required=True, help="Samples or share: 500, 10%.")
-@click.option("--objective", help="Default: facility-location, flqmi, flcg as options suggest.")
-@click.option("--kernel", help="cosine or an estimator; default: the newest trusted one.")
+@click.option("--objective", help="Default: a set function, as options suggest.")
+@click.option("--kernel", help="cosine, an estimator or a bilinear method; default: the trusted.")
 @click.option("--target", metavar="D[@V]", help="Choose what helps this dataset (FLQMI).")
 @click.option("--given", metavar="D[@V]", help="Choose what adds to this dataset (FLCG).")
+@click.option("--by", metavar="COLUMN", help="Score for top and stratified, e.g. inf_ifd.")
+@click.option("--like", metavar="SELECTION", help="Whose lengths length-matched resembles.")
+@click.option("--vectors", metavar="NAME", help="Embedding or method that k-center stands on.")
+@click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help="E.g. drop_top=0.1.")
 @click.option("--accept-weak", is_flag=True, help="Use an estimator whatever its verdict.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Of the random baselines.")
-def select(
-    ctx: Context,
-    dataset: str,
-    budget: str,
-    objective: str | None,
-    kernel: str | None,
-    target: str | None,
-    given: str | None,
-    accept_weak: bool,
-    seed: int,
-) -> None:
-    """Choose the samples worth training on; print the id and the baselines."""
-    from influence_store.jobs.select import select as job
+@click.option("--seed", type=int, default=0, show_default=True, help="Of everything random.")
+def select(ctx: Context, dataset: str, settings: tuple[str, ...], **options: Any) -> None:
+    """Choose the samples worth training on; print the id and the baselines.
 
-    store = ctx.open()
-    report = job(
-        store,
-        store.version(dataset),
-        budget,
-        objective=objective,
-        kernel=kernel,
-        target=store.version(target) if target else None,
-        given=store.version(given) if given else None,
-        accept_weak=accept_weak,
-        seed=seed,
-    )
-    _emit(ctx, report)
+    On a kernel: facility-location, flqmi (--target), flcg (--given). Without one: random,
+    length-matched, longest, top, stratified, k-center.
+    """
+    from influence_store.jobs.choose import choose
+
+    _emit(ctx, choose(ctx.open(), dataset, settings=_key_values(settings, "--set"), **options))
 
 
 @verb

@@ -15,12 +15,15 @@ from influence_store.demo.data import write_demo
 from influence_store.demo.models import demo_embedder, demo_llm
 from influence_store.embedding import open_embedder
 from influence_store.ingest.spool import ReadSettings
+from influence_store.jobs.budget import Budget
 from influence_store.jobs.embed import embed
 from influence_store.jobs.estimators import find_estimator
 from influence_store.jobs.export import export
 from influence_store.jobs.fill import fill
 from influence_store.jobs.ingest import ingest
-from influence_store.jobs.label import Budget, label_with
+from influence_store.jobs.label import label
+from influence_store.jobs.label_pairs import PairsReport
+from influence_store.jobs.methods import ModelChoice
 from influence_store.jobs.refresh import refresh
 from influence_store.jobs.select import select
 from influence_store.jobs.train import train
@@ -38,7 +41,6 @@ if TYPE_CHECKING:
     from influence_store.jobs.embed import EmbedReport
     from influence_store.jobs.fill import FillReport
     from influence_store.jobs.ingest import IngestReport
-    from influence_store.jobs.label import LabelReport
     from influence_store.jobs.refresh import Plan
     from influence_store.jobs.select import SelectReport
     from influence_store.jobs.train import TrainReport
@@ -61,7 +63,7 @@ class Demo:
 
     first: IngestReport
     embedded: EmbedReport
-    labelled: LabelReport
+    labelled: PairsReport
     trained: TrainReport
     filled: FillReport
     selected: SelectReport
@@ -206,18 +208,11 @@ def _llm() -> Path:
     return demo_llm(cache_dir())
 
 
-def _label(store: Store, pool: Version) -> LabelReport:
-    return label_with(
-        store,
-        pool,
-        pool,
-        "delift",
-        str(_llm()),
-        Budget(pairs=PAIRS),
-        seed=0,
-        cache=cache_dir(),
-        max_response_tokens=RESPONSE_TOKENS,
-    )
+def _label(store: Store, pool: Version) -> PairsReport:
+    choice = ModelChoice(str(_llm()), cache_dir(), max_response_tokens=RESPONSE_TOKENS)
+    report = label(store, pool, ["delift"], choice, Budget(pairs=PAIRS))
+    assert isinstance(report, PairsReport)
+    return report
 
 
 def _names(paths: tuple[Path, ...]) -> str:

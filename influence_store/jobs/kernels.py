@@ -6,8 +6,10 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from influence_store.errors import Incompatible
+from influence_store.influence import METHODS
+from influence_store.jobs.cells import how_measured
 from influence_store.jobs.estimators import find_estimator, trained_estimators
-from influence_store.selection.views import CosineView, EstimatorView
+from influence_store.selection.views import CosineView, EstimatorView, ProductView
 
 if TYPE_CHECKING:
     from influence_store.jobs.estimators import Trained
@@ -16,24 +18,39 @@ if TYPE_CHECKING:
     from influence_store.schema.catalog import Producer
     from influence_store.store.store import Store, Version
 
-COSINE = "cosine"
+COSINE, SE = "cosine", "delift-se"
 #: Verdicts of an accuracy card that a selection may rely on unasked.
 TRUSTED = ("trusted",)
 
 
 @dataclass(frozen=True)
 class Kernel:
-    """A kernel by name; `notes` say aloud why it is this one, `embedder` gives its cosine."""
+    """A kernel by name; `notes` say aloud why it is this one, `embedder` gives its cosine.
+
+    `producer` is the embedder, an estimator or the source side of a bilinear method, whose other
+    side is `target_side`.
+    """
 
     store: Store
     name: str
     producer: Producer
     embedder: Producer
-    estimator: OnnxEstimator | None
+    estimator: OnnxEstimator | None = None
+    target_side: Producer | None = None
     notes: tuple[str, ...] = ()
+
+    @property
+    def is_cosine(self) -> bool:
+        """Whether this is the free kernel."""
+        return self.producer.id == self.embedder.id
 
     def view(self, targets: Ids, sources: Ids) -> PairwiseView:
         """S for the sids `targets` × `sources` from stored vectors."""
+        if self.target_side is not None:
+            return ProductView(
+                self.store.vectors(self.target_side, targets),
+                self.store.vectors(self.producer, sources),
+            )
         if self.estimator is None:
             return self.cosine(targets, sources)
         return EstimatorView(
@@ -58,9 +75,15 @@ def choose_kernel(
     `accept_weak`. NotFound if `name` is no kernel, Incompatible if it lacks rows of a version.
     """
     embedder = _embedder(store, versions)
-    cosine = Kernel(store, COSINE, embedder, embedder, None)
-    if name == COSINE:
+    cosine = Kernel(store, COSINE, embedder, embedder)
+    if name in (COSINE, SE):
         return cosine
+    if name is not None and (sides := bilinear_sides(store, name)) is not None:
+        return _bilinear(store, versions, name, sides, embedder)
+    if name is not None and getattr(METHODS.entries().get(name), "kind", "") == "bilinear":
+        raise Incompatible(
+            f"the store holds no vectors of {name}", hint=_label_hint(name, versions[0])
+        )
     trained = _estimator(store, versions, name)
     if trained is None:
         return cosine
@@ -72,6 +95,55 @@ def choose_kernel(
         return replace(cosine, notes=(note,))
     producer = trained.producer
     return Kernel(store, producer.name, producer, trained.embedder, trained.open(store))
+
+
+def bilinear_sides(store: Store, name: str) -> tuple[Producer, Producer | None] | None:
+    """The newest source-side vectors of the method `name`, and the target side that fits them.
+
+    None if the store holds no vectors of that name; the target side is None until labelled.
+    """
+    found = [one for one in store.producers("vectors") if one.name == name]
+    sources = [one for one in found if one.facts["side"] in ("source", "both")]
+    if not sources:
+        return None
+    newest = sources[-1]
+    wanted = newest.facts if newest.facts["side"] == "both" else {**newest.facts, "side": "target"}
+    return newest, next((one for one in found if one.facts == wanted), None)
+
+
+def _bilinear(
+    store: Store,
+    versions: list[Version],
+    name: str,
+    sides: tuple[Producer, Producer | None],
+    embedder: Producer,
+) -> Kernel:
+    sources, targets = sides
+    for side, producer in (("source", sources), ("target", targets)):
+        lacking = (
+            (versions[0], len(versions[0].bits))
+            if producer is None
+            else _missing(store, producer, versions)
+        )
+        if lacking:
+            raise Incompatible(
+                f"{lacking[1]} rows of {lacking[0]} have no {side} vector of {name}",
+                hint=_label_hint(name, lacking[0]),
+            )
+    unmeasured = sum(
+        int((~how_measured(store, sources, version.sids)["measured"]).sum()) for version in versions
+    )
+    note = f"{unmeasured} rows could not be measured by {name}: worth 0 to everybody"
+    return Kernel(
+        store, name, sources, embedder, target_side=targets, notes=(note,) if unmeasured else ()
+    )
+
+
+def _label_hint(name: str, version: Version) -> str:
+    return (
+        f"run: influence-store label {version} --method {name} --model M --targets {version} "
+        "--rows all"
+    )
 
 
 def _estimator(store: Store, versions: list[Version], name: str | None) -> Trained | None:

@@ -11,6 +11,7 @@ from pyroaring import BitMap
 from sqlmodel import Session
 
 from influence_store.errors import UsageError
+from influence_store.jobs.cells import content_ids, response_chars
 from influence_store.jobs.kernels import choose_kernel
 from influence_store.schema import tables
 from influence_store.schema.catalog import Selection
@@ -18,6 +19,7 @@ from influence_store.schema.identity import fingerprint
 from influence_store.selection import FUNCTIONS
 from influence_store.selection.baselines import compare, cosine_picks, top_by_mean
 from influence_store.selection.budget import budget_count
+from influence_store.selection.length import length_matched
 from influence_store.selection.optimizers import LazyGreedy
 from influence_store.selection.tiles import lower_bound
 from influence_store.selection.views import Clipped, DenseView, SelfCovered
@@ -64,15 +66,30 @@ class SelectReport:
     def lines(self) -> list[str]:
         """For people: what was chosen, and what the same objective says of cheap rivals."""
         told = self.stored["baselines"]
+        known = " (known already)" if self.reused else ""
+        head = [
+            *[f"note: {note}" for note in self.notes],
+            f"selection {self.id}: {self.n_items:,} samples of {self.dataset} by "
+            f"{self.objective} on {self.kernel}{known}",
+        ]
+        if told is None:
+            return [*head, "  no baselines: the dataset has no embeddings yet"]
         random = told["random"]
         gains = {name: one["normalised_gain"] for name, one in told["references"].items()}
+        versus = f"random ×{random['draws']}: {random['mean']:.4g} ± {random['sd']:.2g}"
+        if "picks" in self.stored:
+            best = told["references"]["cosine facility location"]["value"]
+            lead = best - random["mean"]
+            place = (told["value"] - random["mean"]) / lead if lead > 0 else float("nan")
+            return [
+                *head,
+                f"  coverage by cosine: {told['value']:.4g}; {versus}",
+                f"  way from random (0) to cosine facility location (1): {place:+.2f}",
+            ]
         rivals = [f"{name} {gain:+.2f}" for name, gain in gains.items() if gain is not None]
         return [
-            *[f"note: {note}" for note in self.notes],
-            f"selection {self.id}: {self.n_items} of {told['n']} samples of {self.dataset}"
-            + (" (known already)" if self.reused else ""),
-            f"  {self.objective} on {self.kernel}: {told['value']:.4g}; random ×{random['draws']}: "
-            f"{random['mean']:.4g} ± {random['sd']:.2g}",
+            *head,
+            f"  value {told['value']:.4g}; {versus}",
             f"  way from random (0) to this selection (1): {', '.join(rivals)}",
             f"  {told['nonzero_gain_picks']} of {self.n_items} picks gained something",
         ]
@@ -165,6 +182,7 @@ def _answer(store: Store, run: ActiveRun, question: _Question) -> None:
     references = {
         "cosine facility location": _cosine_picks(question, chosen),
         "top by mean": top_by_mean(view, question.n_items),
+        "length-matched random": _length_matched(store, question, chosen),
     }
     baselines = compare(function, chosen, references, seed=question.seed).facts()
     sids = question.version.sids[chosen.items]
@@ -219,7 +237,7 @@ def _function(question: _Question) -> tuple[SetFunction[Any], PairwiseView]:
         return FUNCTIONS.get(TARGETED)(dense), dense
     own = DenseView.of(kernel.view(sources, sources), MEMORY_BYTES)
     # A sample's own pair is no estimate; by cosine it is 1 by definition.
-    view: PairwiseView = SelfCovered(own) if kernel.estimator else own
+    view: PairwiseView = own if kernel.is_cosine else SelfCovered(own)
     if question.given is None:
         return FUNCTIONS.get(PLAIN)(view, lower_bound(view)), view
     covered = Clipped(kernel.view(sources, question.given.sids))
@@ -229,10 +247,24 @@ def _function(question: _Question) -> tuple[SetFunction[Any], PairwiseView]:
 def _cosine_picks(question: _Question, chosen: Chosen) -> Ids:
     """What cosine alone would pick for plain coverage; that may be the very selection."""
     kernel, sources = question.kernel, question.version.sids
-    if kernel.estimator is None and question.objective == PLAIN:
+    if kernel.is_cosine and question.objective == PLAIN:
         return chosen.items
     cosine = DenseView.of(kernel.cosine(sources, sources), MEMORY_BYTES)
     return cosine_picks(cosine, len(chosen.items))
+
+
+def _length_matched(store: Store, question: _Question, chosen: Chosen) -> Ids:
+    """A random set with the response lengths of the chosen ones: did length do it?"""
+    sids = question.version.sids
+    lengths = response_chars(store, sids)
+    picks = length_matched(
+        len(chosen.items),
+        lengths=lengths,
+        like=lengths[chosen.items],
+        ids=content_ids(store, sids),
+        seed=question.seed,
+    )
+    return picks.items
 
 
 def _digest(version: Version) -> str:

@@ -139,7 +139,7 @@ def _line(run: dict[str, Any]) -> str:
     spent = ", ".join(
         f"{count:,} {name.replace('_', ' ')}"
         for name, count in run["cost"].items()
-        if name != "seconds" and count
+        if not name.endswith("seconds") and count
     )
     params = run["params"]
     about = params.get("dataset") or params.get("sources") or " ".join(params.get("paths", []))

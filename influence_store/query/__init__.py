@@ -1,9 +1,14 @@
 """Read-only SQL over the store: one view per dataset and version, estimates as named columns.
 
-    demo, "demo@1"       one version: sample_id, prompt, response, …, est_<name>, emb_<name>
+    demo, "demo@1"       one version: sample_id, prompt, response, …; numbers inf_<output> and
+                         est_<name>; vectors, if named, emb_<name> and vec_<name>
     samples              every distinct content of the store
-    pairs                teacher values: source_id, target_id, method, output, value
+    points               measured values: sample_id, method, output, value, n_tokens, truncated
+    pairs                the same of pairs: source_id, target_id, method, output, value
+    producers            what made each column: name, kind, higher_means, facts
     selections, selection_items, estimators, runs, datasets
+
+`standardised(x, g)` is x minus its mean within group g, by its deviation there.
 
 Only what a statement names is read: text columns when named, vectors only by their own name.
 """
@@ -34,6 +39,11 @@ _LOCKED = {
     "enable_external_access": False,
     "lock_configuration": True,
 }
+# Class- or dataset-normalised scores (VoG) are a matter of reading: a fact is stored raw.
+_STANDARDISED = """
+create macro standardised(x, g) as
+    (x - avg(x) over (partition by g)) / nullif(stddev_pop(x) over (partition by g), 0)
+"""
 
 
 def query(store: Store, sql: str, params: Mapping[str, Any] | None = None) -> pa.Table:
@@ -53,6 +63,7 @@ def query(store: Store, sql: str, params: Mapping[str, Any] | None = None) -> pa
             named = [column for column in (*view.columns, *view.on_request) if column in words]
             wanted = list(dict.fromkeys([*(view.columns if star else []), *named]))
             connection.register(name, view.build(wanted or view.columns[:1]))
+        connection.execute(_STANDARDISED)
         for setting, value in _LOCKED.items():
             connection.execute(f"SET {setting}={str(value).lower()}")  # our constants, not input
         return connection.sql(sql, params=dict(params or {})).to_arrow_table()
@@ -81,7 +92,7 @@ def _explained(error: duckdb.Error, offered: Mapping[str, View], words: set[str]
         return NotFound.named("view", view.group(1), [*offered], hint=hint)
     if column := re.search(r'column "([^"]+)" not found', text):
         known = {c for name in offered if name in words for c in offered[name].columns}
-        hint = "estimates become columns by: influence-store fill DATASET"
+        hint = "columns come from: influence-store label DATASET, or influence-store fill DATASET"
         return NotFound.named("column", column.group(1), known, hint=hint)
     return UsageError(f"the query failed: {text}")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import orjson
 import polars as pl
 from sqlmodel import col, select
 
@@ -20,7 +21,7 @@ _TEXT, _COUNT, _NUMBER = pl.String, pl.Int64, pl.Float64
 
 
 def catalog_rows(store: Store) -> dict[str, pl.DataFrame]:
-    """The views `datasets`, `estimators`, `selections` and `runs`, straight from SQL."""
+    """The views `datasets`, `producers`, `estimators`, `selections` and `runs`, from SQL."""
     with store.database.read() as session:
         versions = session.exec(
             select(catalog.DatasetVersion, catalog.Dataset.name)
@@ -33,10 +34,29 @@ def catalog_rows(store: Store) -> dict[str, pl.DataFrame]:
                 ((name, version.number, version.n_rows) for version, name in versions),
                 {"dataset": _TEXT, "version": _COUNT, "rows": _COUNT},
             ),
+            "producers": _producers(session),
             "estimators": _estimators(session, names),
             "selections": _selections(session, names),
             "runs": _runs(session),
         }
+
+
+def _producers(session: Session) -> pl.DataFrame:
+    rows = session.exec(select(catalog.Producer).order_by(col(catalog.Producer.id))).all()
+    columns = ("name", "kind", "higher_means", "fingerprint", "facts")
+    return _frame(
+        (
+            (
+                row.name,
+                row.kind,
+                row.higher_means,
+                row.fingerprint,
+                orjson.dumps(row.facts).decode(),
+            )
+            for row in rows
+        ),
+        dict.fromkeys(columns, _TEXT),
+    )
 
 
 def _estimators(session: Session, names: dict[int | None, str]) -> pl.DataFrame:

@@ -39,18 +39,21 @@ def views(store: Store) -> dict[str, View]:
         "pairs": View(
             ["source_id", "target_id", "method", "output", "value"], lambda _: _pairs(store)
         ),
+        "points": View(
+            ["sample_id", "method", "output", "value", "n_tokens", "truncated", "fingerprint"],
+            lambda _: _points(store),
+        ),
         "selection_items": View(
             ["selection", "rank", "sample_id", "gain"], lambda _: _selection_items(store)
         ),
     }
     for name, rows in catalog_rows(store).items():
         views[name] = _constant(rows)
-    estimates = store.producers("estimate")
-    embeddings = store.producers("embedding")
+    cells = Cells.of(store)
     latest: dict[str, Version] = {}
     for version in store.versions():
         latest[version.dataset] = version
-        views[str(version)] = _dataset_view(store, version, estimates, embeddings)
+        views[str(version)] = _dataset_view(store, version, cells)
     for name, version in latest.items():
         views[name] = views[str(version)]
     return views
@@ -60,28 +63,62 @@ def _constant(rows: pl.DataFrame) -> View:
     return View(rows.columns, lambda _: rows.to_arrow())
 
 
-def _dataset_view(
-    store: Store, version: Version, estimates: list[Producer], embeddings: list[Producer]
-) -> View:
-    scalars = named_columns("est", estimates)
-    vectors = named_columns("emb", embeddings)
+@dataclass(frozen=True)
+class Cells:
+    """Columns of a dataset view that are not text: name → producer, kind and stored column."""
 
+    scalars: Mapping[str, tuple[Producer, str]]
+    vectors: Mapping[str, tuple[Producer, str]]
+
+    @classmethod
+    def of(cls, store: Store) -> Cells:
+        """All that the catalog knows of: est_ and inf_ are numbers, emb_ and vec_ vectors."""
+        estimates = named_columns("est", store.producers("estimate"))
+        embeddings = named_columns("emb", store.producers("embedding"))
+        kept = named_columns("vec", store.producers("vectors"))
+        return cls(
+            {
+                **{name: (made, "influence") for name, made in estimates.items()},
+                **_outputs(store.producers("points")),
+            },
+            {name: (made, "vector") for name, made in {**embeddings, **kept}.items()},
+        )
+
+
+def _dataset_view(store: Store, version: Version, cells: Cells) -> View:
     def build(wanted: list[str]) -> pa.Table:
-        return _dataset(store, version, wanted, scalars, vectors)
+        return _dataset(store, version, wanted, {**cells.scalars, **cells.vectors})
 
-    return View([*_TEXT, *_ORIGIN, *scalars], build, tuple(vectors))
+    return View([*_TEXT, *_ORIGIN, *cells.scalars], build, tuple(cells.vectors))
+
+
+def _outputs(producers: Iterable[Producer]) -> dict[str, tuple[Producer, str]]:
+    """inf_<output> for every output of pointwise methods; the newest of a name has it plain."""
+    columns: dict[str, tuple[Producer, str]] = {}
+    for producer in producers:  # oldest first
+        for output in producer.facts["outputs"]:
+            name = _column("inf", output)
+            if name in columns:
+                older = columns[name]
+                columns[f"{name}__{older[0].fingerprint[:6]}"] = older
+            columns[name] = (producer, output)
+    return columns
 
 
 def named_columns(prefix: str, producers: Iterable[Producer]) -> dict[str, Producer]:
     """Column names of producers: the newest of a name has it plain, older ones a suffix."""
     columns: dict[str, Producer] = {}
     for producer in producers:  # oldest first
-        name = f"{prefix}_{re.sub('[^a-z0-9]+', '_', producer.name.lower()).strip('_')}"
+        name = _column(prefix, producer.name)
         if name in columns:
             older = columns[name]
             columns[f"{name}__{older.fingerprint[:6]}"] = older
         columns[name] = producer
     return columns
+
+
+def _column(prefix: str, name: str) -> str:
+    return f"{prefix}_{re.sub('[^a-z0-9]+', '_', name.lower()).strip('_')}"
 
 
 def _samples(store: Store, version: Version | None, wanted: list[str]) -> pa.Table:
@@ -95,11 +132,7 @@ def _samples(store: Store, version: Version | None, wanted: list[str]) -> pa.Tab
 
 
 def _dataset(
-    store: Store,
-    version: Version,
-    wanted: list[str],
-    scalars: Mapping[str, Producer],
-    vectors: Mapping[str, Producer],
+    store: Store, version: Version, wanted: list[str], cells: Mapping[str, tuple[Producer, str]]
 ) -> pa.Table:
     frame = pl.DataFrame({"sid": version.sids})
     if any(column in _TEXT for column in wanted):
@@ -110,17 +143,52 @@ def _dataset(
         batches = store.scan(blocks, ["sid", *origin], version.bits)
         rows = _frame(batches, _columns(tables.ROWS, ["sid", *origin]))
         frame = frame.join(rows, on="sid", how="left")
-    for name, producer, column, schema in [
-        *[(name, made, "influence", tables.estimate(1)) for name, made in scalars.items()],
-        *[(name, made, "vector", tables.embedding(made.dim)) for name, made in vectors.items()],
-    ]:
-        if name in wanted:
-            blocks = store.blocks(producer.kind, producer_id=producer.id)
-            cells = _frame(
-                store.scan(blocks, ["sid", column], version.bits), _columns(schema, ["sid", column])
-            )
-            frame = frame.join(cells.rename({column: name}), on="sid", how="left")
+    for name in [name for name in wanted if name in cells]:
+        producer, column = cells[name]
+        found = cells_of(store, producer, column, version).rename({column: name})
+        frame = frame.join(found, on="sid", how="left")
     return frame.drop("sid").select(wanted).to_arrow()
+
+
+def cells_of(store: Store, producer: Producer, column: str, version: Version) -> pl.DataFrame:
+    """sid and one stored column of a producer, for the rows of a version that have the cell."""
+    schema = {
+        "estimate": tables.estimate(1),
+        "points": tables.points([column]),
+    }.get(producer.kind, tables.embedding(producer.dim))
+    blocks = store.blocks(producer.kind, producer_id=producer.id)
+    batches = store.scan(blocks, ["sid", column], version.bits)
+    return _frame(batches, _columns(schema, ["sid", column]))
+
+
+def _points(store: Store) -> pa.Table:
+    ids = store.sample_ids().with_columns(pl.col("sample_id").bin.encode("hex"))
+    schema = {
+        "sample_id": pl.String,
+        "method": pl.String,
+        "output": pl.String,
+        "value": pl.Float64,
+        "n_tokens": pl.Int64,
+        "truncated": pl.Boolean,
+        "fingerprint": pl.String,
+    }
+    frames = [pl.DataFrame(schema=schema)]
+    for producer in store.producers("points"):
+        values = store.points(producer)
+        if values.height:
+            frames.append(
+                values.unpivot(
+                    producer.facts["outputs"],
+                    index=["sid", "n_tokens", "truncated"],
+                    variable_name="output",
+                )
+                .join(ids, on="sid")
+                .with_columns(
+                    method=pl.lit(producer.name), fingerprint=pl.lit(producer.fingerprint)
+                )
+                .select(*schema)
+            )
+    return pl.concat(frames).to_arrow()
 
 
 def _pairs(store: Store) -> pa.Table:

@@ -12,7 +12,7 @@ import sys
 class Absent:
     def find_spec(self, name, path=None, target=None):
         if name.split(".")[0] in {"torch", "transformers", "onnx", "safetensors",
-                                  "gguf", "accelerate"}:
+                                  "gguf", "accelerate", "peft"}:
             raise ModuleNotFoundError(f"No module named {name!r}", name=name)
 sys.meta_path.insert(0, Absent())
 from influence_store.cli import main
@@ -36,10 +36,12 @@ def test_the_core_verbs_run_without_torch(stages, tmp_path):
         ["fill", "demo"],
         ["query", "select max(est_delift_l2) from demo"],
         ["select", "demo", "--budget", "5", "--accept-weak"],
+        ["select", "demo", "--budget", "5", "--objective", "k-center"],
+        ["methods"],
     ):
         done = bare(run, *command)
         assert done.returncode == 0, done.stderr
-    (selection,) = run.json("query", "select id from selections")
+    selection = run.json("query", "select id from selections")[0]
     done = bare(run, "export", selection["id"], "--to", "trl", "-o", str(tmp_path / "out"))
     assert done.returncode == 0, done.stderr
 

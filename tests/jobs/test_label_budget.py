@@ -13,7 +13,7 @@ def test_a_share_is_of_rows_and_of_columns():
 
 
 def test_minutes_buy_pairs_at_the_measured_pace():
-    assert Budget.of(pairs=None, share=None, minutes=2.0).n_pairs(1000, 1000, 0.25) == 480
+    assert Budget.of(pairs=None, minutes=2.0).n_pairs(1000, 1000, 0.25) == 480
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,259 @@
+"""`label --plan`: what would the work cost, measured on this machine for 20 seconds?
+
+Random rows of those still to be asked are measured and thrown away; nothing is written. Seconds,
+passes and tokens grow with the text, so they are scaled by characters; a pairwise method that can
+count its tokens is scaled by them.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from pyroaring import BitMap
+
+from influence_store.jobs.label_pairs import known_pairs, seed_block
+from influence_store.jobs.label_rows import (
+    POINTS,
+    columns_of,
+    groups,
+    known_cells,
+    measure_together,
+    row_order,
+)
+from influence_store.jobs.samples import read_samples
+from influence_store.progress import progress
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from influence_store.jobs.budget import Budget
+    from influence_store.jobs.label_rows import Column
+    from influence_store.jobs.methods import Workshop
+    from influence_store.protocols import Ids, PairwiseInfluence
+    from influence_store.schema.sample import Sample
+    from influence_store.store.store import Store, Version
+
+CALIBRATION_SECONDS = 20.0
+_FIRST_CHUNK = 4
+#: Sources × targets of the pairs that are timed.
+_CALIBRATION_PAIRS = 64
+
+
+@dataclass(frozen=True)
+class Part:
+    """One piece of the work: `cells` to measure and what that takes, told from `measured`."""
+
+    name: str
+    cells: int
+    known: int
+    llm_passes: int
+    llm_tokens: int
+    seconds: float
+    bytes: int
+    measured: int
+
+    def line(self) -> str:
+        """For people."""
+        return (
+            f"  {self.name}: {self.cells:,} to measure, {self.known:,} known already; "
+            f"{self.llm_passes:,} passes, {self.llm_tokens:,} tokens, {duration(self.seconds)}, "
+            f"{self.bytes / 1e6:,.1f} MB (from {self.measured:,} measured now)"
+        )
+
+
+@dataclass(frozen=True)
+class LabelPlan:
+    """The pieces in the order of the work; `device` is where it was measured and would run."""
+
+    dataset: str
+    device: str
+    parts: tuple[Part, ...]
+
+    @property
+    def seconds(self) -> float:
+        """Of the whole work."""
+        return sum(part.seconds for part in self.parts)
+
+    def facts(self) -> dict[str, Any]:
+        """As printed by `--json`."""
+        parts = [vars(part) for part in self.parts]
+        totals = {"seconds": self.seconds, "bytes": sum(part.bytes for part in self.parts)}
+        return {"dataset": self.dataset, "device": self.device, "parts": parts, **totals}
+
+    def lines(self) -> list[str]:
+        """For people."""
+        told = f"plan for {self.dataset} on {self.device}; nothing was written:"
+        whole = f"  in all about {duration(self.seconds)} on {self.device}"
+        return [told, *[part.line() for part in self.parts], whole]
+
+
+def plan(
+    store: Store,
+    version: Version,
+    workshop: Workshop,
+    names: Sequence[str],
+    budget: Budget,
+    seed: int,
+    *,
+    targets: Version | None,
+) -> LabelPlan:
+    """What `label` with the same arguments would cost, fine-tuning included where it is due."""
+    due = workshop.rehearse(names)
+    training = [
+        Part(one.name, one.rows, 0, one.llm_passes, one.llm_tokens, one.seconds, one.bytes,
+             one.measured)
+        for one in due
+    ]  # fmt: skip
+    methods = workshop.methods(names)
+    pairwise = [method for method in methods if method.spec.kind == "pairwise"]
+    if pairwise:
+        parts = _pairs(store, version, targets or version, pairwise[0], budget, seed)
+    else:
+        columns = columns_of(store, methods, register=False)
+        rows = row_order(store, version, seed)[: budget.n_rows(len(version.bits))]
+        work = [(group, rows) for group in groups([*columns.points, *columns.sources])]
+        if targets is not None:
+            aims = row_order(store, targets, seed)
+            work += [(group, aims) for group in groups(columns.targets)]
+        parts = [_rows(store, group, sids) for group, sids in work]
+    if budget.minutes is not None:
+        parts = [_within(part, 60 * budget.minutes) for part in parts]
+    return LabelPlan(str(version), workshop.device, tuple([*training, *parts]))
+
+
+def _rows(store: Store, group: Sequence[Column], sids: Ids) -> Part:
+    """Measure random rows for `CALIBRATION_SECONDS` and scale by characters."""
+    known = BitMap.intersection(*[known_cells(store, column) for column in group])
+    todo = [sid for sid in sids.tolist() if sid not in known]
+    ledger = group[0].ledger
+    before = ledger.facts()
+    chars = measured = 0
+    seconds = 0.0
+    label = " + ".join(column.name for column in group)
+    with progress(f"timing {label}", len(todo), "rows") as advance:
+        size = _FIRST_CHUNK
+        while measured < len(todo) and seconds < CALIBRATION_SECONDS:
+            part = todo[measured : measured + size]
+            _, samples = read_samples(store, BitMap(part))
+            began = time.monotonic()
+            measure_together(group, samples)
+            seconds += time.monotonic() - began
+            chars += sum(map(_chars, samples))
+            measured += len(part)
+            size *= 2
+            advance(len(part))
+    share = _all_chars(store, todo) / chars if chars else 0.0
+    spent = {name: count - before[name] for name, count in ledger.facts().items()}
+    return Part(
+        name=label,
+        cells=len(todo),
+        known=len(sids) - len(todo),
+        llm_passes=round(share * spent["llm_passes"]),
+        llm_tokens=round(share * spent["llm_tokens"]),
+        seconds=share * seconds,
+        bytes=len(todo) * sum(map(_row_bytes, group)),
+        measured=measured,
+    )
+
+
+def _pairs(
+    store: Store,
+    version: Version,
+    targets: Version,
+    method: PairwiseInfluence[Any],
+    budget: Budget,
+    seed: int,
+) -> list[Part]:
+    """Time a small block of the seed; a method that counts its tokens is scaled by them."""
+    sources, rows = seed_block(store, version, targets, _CALIBRATION_PAIRS, seed)
+    few, aims = _in_order(store, sources), _in_order(store, rows)
+    began = time.monotonic()
+    state = method.prepare(aims)
+    base_seconds, base = time.monotonic() - began, method.ledger.facts()
+    timed = 0
+    began = time.monotonic()
+    for source in few:
+        method.score(state, source, np.arange(len(aims)))
+        timed += 1
+        if time.monotonic() - began > CALIBRATION_SECONDS:
+            break
+    seconds = time.monotonic() - began
+    spent = {name: count - base[name] for name, count in method.ledger.facts().items()}
+    pace = seconds / (timed * len(aims))
+    asked, served = seed_block(
+        store, version, targets, budget.n_pairs(len(version.bits), len(targets.bits), pace), seed
+    )
+    known = known_pairs(store, method, asked, served)
+    todo = len(asked) * len(served) - known - len(set(asked.tolist()) & set(served.tolist()))
+    share = todo / (timed * len(aims))
+    tokens = round(share * spent["llm_tokens"])
+    if (count := getattr(method, "count_tokens", None)) is not None:
+        fully = count(_in_order(store, asked), _in_order(store, served))
+        tokens = round(fully * todo / max(1, len(asked) * len(served)))
+        share = tokens / max(1, spent["llm_tokens"])
+    base_share = len(set(asked.tolist()) | set(served.tolist())) / len(aims)
+    name = method.spec.name
+    width = 16 + 4 * len(method.spec.outputs)
+    passes = todo + len(asked)
+    return [
+        _base_part(base_share, base, base_seconds, len(aims)),
+        Part(name, todo, known, passes, tokens, share * seconds, todo * width, timed * len(aims)),
+    ]
+
+
+def _base_part(share: float, spent: dict[str, int], seconds: float, measured: int) -> Part:
+    return Part(
+        name="base passes of the seed's samples",
+        cells=round(share * measured),
+        known=0,
+        llm_passes=round(share * spent["llm_passes"]),
+        llm_tokens=round(share * spent["llm_tokens"]),
+        seconds=share * seconds,
+        bytes=0,
+        measured=measured,
+    )
+
+
+def _within(part: Part, seconds: float) -> Part:
+    """As much of a part as a time limit allows."""
+    share = min(1.0, seconds / part.seconds) if part.seconds else 1.0
+    return replace(
+        part,
+        cells=round(share * part.cells),
+        llm_passes=round(share * part.llm_passes),
+        llm_tokens=round(share * part.llm_tokens),
+        seconds=share * part.seconds,
+        bytes=round(share * part.bytes),
+    )
+
+
+def _row_bytes(column: Column) -> int:
+    """Stored per row: sid, values or vector, and how it was measured."""
+    points = column.producer.kind == POINTS
+    return 17 + (8 * len(column.spec.outputs) if points else 4 * column.producer.dim + 1)
+
+
+def _in_order(store: Store, sids: Ids) -> list[Sample]:
+    found, samples = read_samples(store, BitMap(sids.astype(np.uint32)))
+    by_sid = dict(zip(found.tolist(), samples, strict=True))
+    return [by_sid[sid] for sid in sids.tolist()]
+
+
+def _chars(sample: Sample) -> int:
+    return len(sample.prompt) + len(sample.response)
+
+
+def _all_chars(store: Store, sids: Sequence[int]) -> int:
+    columns = ["prompt_chars", "response_chars"]
+    batches = store.scan(store.blocks("samples"), columns, BitMap(sids))
+    return sum(int(batch[name].to_numpy().sum()) for batch in batches for name in columns)
+
+
+def duration(seconds: float) -> str:
+    """A time to read: `40 s`, `12 min`, `3.5 h`."""
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"

@@ -1,0 +1,233 @@
+"""`select` without a kernel: selectors that read stored columns, chance among them.
+
+Each is told beside what coverage by cosine makes of it: a selector that wins on its own score may
+lose to random on coverage, and most published ones lose to random downstream.
+"""
+
+from __future__ import annotations
+
+import inspect
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+from pyroaring import BitMap
+from sqlmodel import Session
+
+from influence_store.errors import Incompatible, NotFound, UsageError
+from influence_store.jobs.cells import content_ids, how_measured, response_chars
+from influence_store.jobs.export import find_selection
+from influence_store.jobs.kernels import COSINE, choose_kernel
+from influence_store.jobs.select import MEMORY_BYTES, SelectReport
+from influence_store.protocols import Chosen
+from influence_store.query.views import Cells, cells_of
+from influence_store.schema import tables
+from influence_store.schema.catalog import Selection
+from influence_store.schema.identity import fingerprint
+from influence_store.selection import SELECTORS
+from influence_store.selection.baselines import compare, cosine_picks
+from influence_store.selection.budget import budget_count
+from influence_store.selection.functions.facility_location import FacilityLocation
+from influence_store.selection.picks import inputs_of
+from influence_store.selection.tiles import lower_bound
+from influence_store.selection.views import DenseView
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from influence_store.selection.picks import Picks
+    from influence_store.store.runs import ActiveRun
+    from influence_store.store.store import Store, Version
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Which stored columns a selector may read, as named on the command line."""
+
+    by: str | None = None
+    like: str | None = None
+    vectors: str | None = None
+
+
+def pick(
+    store: Store,
+    version: Version,
+    budget: str,
+    name: str,
+    *,
+    columns: Columns = Columns(),
+    options: Mapping[str, Any] | None = None,
+    seed: int = 0,
+) -> SelectReport:
+    """Choose `budget` samples of `version` with the selector called `name`; store the order.
+
+    UsageError where a column that the selector reads is not named, NotFound where it is not
+    stored. The same question on the same values is answered from the store.
+    """
+    selector = SELECTORS.get(name)
+    n_items = budget_count(budget, len(version.bits))
+    given = {one: _READ[one](store, version, columns, seed) for one in inputs_of(selector)}
+    inputs = {
+        "dataset": str(version),
+        "rows": fingerprint({"bits": version.bits.serialize().hex()}),
+        "objective": name,
+        "kernel": ", ".join(source for _, source in given.values() if source) or None,
+        "budget": n_items,
+        "options": dict(options or {}),
+        "seed": seed,
+    }
+    identity = fingerprint(inputs)[:12]
+    with store.claim("select", f"select:{identity}", inputs) as run:
+        reused = _stored(store, identity) is not None
+        if not reused:
+            values = {one: value for one, (value, _) in given.items()}
+            picks = _called(selector, n_items, values, options or {})
+            _publish(
+                store, run, version, identity, inputs, picks, _coverage(store, version, picks, seed)
+            )
+        run.report({"selection": identity, "reused": reused}, {})
+    row = _stored(store, identity)
+    assert row is not None
+    return SelectReport(
+        row.id, str(version), row.objective, row.kernel, row.n_items, row.facts, (), reused
+    )
+
+
+def _called(
+    selector: Callable[..., Picks],
+    n_items: int,
+    values: Mapping[str, Any],
+    options: Mapping[str, Any],
+) -> Picks:
+    known = set(inspect.signature(selector).parameters) - {"budget"} - set(values)
+    if unknown := sorted(set(options) - known):
+        raise UsageError(
+            f"this selector has no option {unknown[0]!r}",
+            hint=f"options are: {', '.join(sorted(known)) or 'none'}",
+        )
+    try:
+        return selector(n_items, **values, **options)
+    except (TypeError, ValueError) as error:
+        raise UsageError(f"the selector refuses: {error}") from error
+
+
+def _coverage(store: Store, version: Version, picks: Picks, seed: int) -> dict[str, Any] | None:
+    """What facility location by cosine makes of the picks, beside random; None unembedded."""
+    try:
+        kernel = choose_kernel(store, [version], COSINE, accept_weak=False)
+    except Incompatible:
+        return None
+    view = DenseView.of(kernel.cosine(version.sids, version.sids), MEMORY_BYTES)
+    function = FacilityLocation(view, lower_bound(view))
+    chosen = Chosen(picks.items, np.nan_to_num(picks.gains), 0)
+    best = {"cosine facility location": cosine_picks(view, len(picks.items))}
+    return compare(function, chosen, best, seed=seed).facts()
+
+
+def _publish(
+    store: Store,
+    run: ActiveRun,
+    version: Version,
+    identity: str,
+    inputs: Mapping[str, Any],
+    picks: Picks,
+    baselines: dict[str, Any] | None,
+) -> None:
+    sids = version.sids[picks.items]
+    arrays = [
+        pa.array(np.arange(1, len(sids) + 1)),
+        pa.array(sids),
+        pa.array(picks.gains, pa.float64(), from_pandas=True),
+    ]
+    batch = pa.record_batch(arrays, schema=tables.SELECTION)
+    bits = BitMap(sids.astype(np.uint32))
+    block = run.stage("selection", [batch], tables.SELECTION, bits)
+
+    def more(session: Session, block_ids: list[int]) -> None:
+        facts = {"inputs": inputs, "picks": dict(picks.facts), "baselines": baselines}
+        session.add(
+            Selection(
+                id=identity,
+                dataset_version_id=version.id,
+                block_id=block_ids[0],
+                objective=inputs["objective"],
+                kernel=inputs["kernel"] or "none",
+                n_items=len(sids),
+                facts=facts,
+                run_id=run.id,
+                created_at=store.database.now(session),
+            )
+        )
+
+    run.publish([block], more)
+
+
+def _stored(store: Store, identity: str) -> Selection | None:
+    with store.database.read() as session:
+        return session.get(Selection, identity)
+
+
+# -- what selectors read: (store, version, columns, seed) → the values and where they come from ----
+
+_Source = tuple[Any, str | None]
+
+
+def _ids(store: Store, version: Version, _columns: Columns, _seed: int) -> _Source:
+    return content_ids(store, version.sids), None
+
+
+def _seed(_store: Store, _version: Version, _columns: Columns, seed: int) -> _Source:
+    return seed, None
+
+
+def _scores(store: Store, version: Version, columns: Columns, _seed: int) -> _Source:
+    known = Cells.of(store).scalars
+    if columns.by is None:
+        raise UsageError(
+            "this selector needs a score", hint=f"say which: --by {' | '.join(known) or 'inf_…'}"
+        )
+    if columns.by not in known:
+        raise NotFound.named("column", columns.by, known, hint="see: influence-store methods")
+    producer, column = known[columns.by]
+    found = cells_of(store, producer, column, version)
+    by_sid = dict(zip(found["sid"].to_list(), found[column].to_list(), strict=True))
+    values = [by_sid.get(sid) for sid in version.sids.tolist()]
+    return np.array(values, np.float64), f"{columns.by}:{producer.fingerprint}"
+
+
+def _lengths(store: Store, version: Version, _columns: Columns, _seed: int) -> _Source:
+    return response_chars(store, version.sids), "response_chars"
+
+
+def _like(store: Store, _version: Version, columns: Columns, _seed: int) -> _Source:
+    if columns.like is None:
+        raise UsageError("which lengths to resemble?", hint="say: --like SELECTION")
+    row = find_selection(store, columns.like)
+    block = [one for one in store.blocks("selection") if one.id == row.block_id]
+    sids = np.asarray(block[0].bits.to_array(), np.int64)
+    return response_chars(store, sids), f"lengths of {row.id}"
+
+
+def _vectors(store: Store, version: Version, columns: Columns, _seed: int) -> _Source:
+    name = columns.vectors
+    stored = [*store.producers("embedding"), *store.producers("vectors")]
+    complete = [one for one in stored if not store.missing(version, one)]
+    fitting = [one for one in complete if name in (None, one.name)]
+    if not fitting:
+        names = sorted({one.name for one in complete})
+        raise NotFound.named("complete vector column", name or "embedding", names)
+    vectors = store.vectors(fitting[-1], version.sids)
+    if fitting[-1].kind == "vectors":
+        vectors[~how_measured(store, fitting[-1], version.sids)["measured"]] = np.nan
+    return vectors, fitting[-1].fingerprint
+
+
+_READ: dict[str, Callable[[Store, Version, Columns, int], _Source]] = {
+    "ids": _ids,
+    "seed": _seed,
+    "scores": _scores,
+    "lengths": _lengths,
+    "like": _like,
+    "vectors": _vectors,
+}

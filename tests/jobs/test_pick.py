@@ -1,0 +1,91 @@
+"""`select` by selectors that read stored columns, chance among them."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from influence_store.errors import NotFound, UsageError
+
+ROWS = range(40)
+
+
+@pytest.fixture
+def run(tmp_path, open_cli, write_rows):
+    cli = open_cli(tmp_path / "store")
+    cli("init")
+    cli("ingest", str(write_rows(tmp_path / "pool.jsonl", ROWS)), "--dataset", "pool")
+    cli("embed", "pool", "--embedder", "hashing:32")
+    return cli
+
+
+def picked(run, selection):
+    sql = (
+        f"select sample_id, gain from selection_items where selection = '{selection}' order by rank"
+    )
+    return json.loads(run("query", "--format", "json", sql))
+
+
+def test_random_is_seeded_by_content_and_answered_from_the_store(run):
+    first = run.json("select", "pool", "--budget", "10", "--objective", "random", "--seed", "3")
+    again = run.json("select", "pool", "--budget", "10", "--objective", "random", "--seed", "3")
+    other = run.json("select", "pool", "--budget", "10", "--objective", "random", "--seed", "4")
+    assert again["id"] == first["id"]
+    assert again["reused"]
+    chosen = [row["sample_id"] for row in picked(run, first["id"])]
+    assert len(set(chosen)) == 10
+    assert set(chosen) != {row["sample_id"] for row in picked(run, other["id"])}
+    assert all(row["gain"] is None for row in picked(run, first["id"]))
+
+
+def test_top_takes_the_best_scores_of_a_stored_column_below_the_tail(run, tiny_llm):
+    run("label", "pool", "--method", "perplexity", "--model", str(tiny_llm), "--rows", "all")
+    ranked = json.loads(
+        run("query", "--format", "json", "select sample_id from pool order by inf_perplexity desc")
+    )
+    told = run.json(
+        *("select", "pool", "--budget", "5", "--objective", "top", "--by", "inf_perplexity"),
+        *("--set", "drop_top=0.1"),
+    )
+    expected = [row["sample_id"] for row in ranked[4:9]]
+    assert [row["sample_id"] for row in picked(run, told["id"])] == expected
+
+
+def test_k_center_stands_on_the_stored_embedding(run):
+    told = run.json("select", "pool", "--budget", "8", "--objective", "k-center")
+    assert told["items"] == 8
+    assert told["picks"]["radius"] > 0
+
+
+def test_every_selector_is_told_beside_random_and_cosine_coverage(run):
+    lines = run("select", "pool", "--budget", "8", "--objective", "longest").splitlines()
+    assert any("random ×20" in line for line in lines)
+    assert any("cosine facility location" in line for line in lines)
+
+
+def test_length_matched_resembles_a_selection(run):
+    longest = run.json("select", "pool", "--budget", "8", "--objective", "longest")
+    told = run.json(
+        *("select", "pool", "--budget", "8", "--objective", "length-matched"),
+        *("--like", longest["id"]),
+    )
+    assert told["items"] == 8
+    assert told["picks"]["log_gap"] < 0.2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "says"),
+    [
+        (["--objective", "top"], UsageError, "--by"),
+        (["--objective", "top", "--by", "inf_ifd"], NotFound, "inf_ifd"),
+        (["--objective", "length-matched"], UsageError, "--like"),
+        (["--objective", "random", "--kernel", "cosine"], UsageError, "--kernel"),
+        (["--by", "inf_ifd"], UsageError, "--by"),
+        (["--objective", "random", "--set", "speed=9"], UsageError, "speed"),
+        (["--objective", "k-center", "--vectors", "bge"], NotFound, "bge"),
+    ],
+)
+def test_what_a_selector_cannot_do_is_said_with_the_way_out(run, arguments, error, says):
+    with pytest.raises(error, match=says):
+        run("select", "pool", "--budget", "5", *arguments)
