@@ -98,3 +98,26 @@ def test_what_a_killed_run_had_spent_stays_in_the_ledger(stages, tmp_path):
     run(*stages.commands["label"])
     states = {one["state"] for one in run.json("log")["runs"] if one["verb"] == "label"}
     assert states == {"aborted", "committed"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("step", "kept"), [("artifact-written:2", 0), ("published:2", 16), ("block-synced:2", 16)]
+)
+def test_killed_label_of_rows_goes_on_with_the_same_checkpoints(
+    stages, tmp_path, tiny_llm, step, kept
+):
+    command = ["label", "demo", "--method", "grand", "--model", str(tiny_llm), "--rows", "all"]
+    command += ["--set", "n_checkpoints=2", "--set", "epochs=1", "--set", "rank=2"]
+    values = "select sample_id, inf_grand from demo order by 1"
+    whole = stages.copy_before("label", tmp_path / "whole")
+    whole(*command)
+    run = stages.copy_before("label", tmp_path / "store")
+    killed_at(step, run, command)
+    told = run.json(*command)
+    assert (told["columns"][0]["reused"], told["columns"][0]["scored"]) == (kept, 80 - kept)
+    ours, theirs = run.json("query", values), whole.json("query", values)
+    assert [row["sample_id"] for row in ours] == [row["sample_id"] for row in theirs]
+    # Other batches round differently; other checkpoints would be far away.
+    expected = pytest.approx([row["inf_grand"] for row in theirs], rel=1e-6)
+    assert [row["inf_grand"] for row in ours] == expected
