@@ -136,19 +136,17 @@ def measure(store: Store, dataset: str, targets: str, model: Path, name: str) ->
 
 
 def print_table(store: Store, dataset: str) -> None:
-    values = measured(store, dataset)
-    if not values:
+    values, costs = measured(store, dataset), spent(store, dataset)
+    done = [name for name in METHODS.builtin if name in costs and shown(name, values)]
+    if not done:
         return
-    costs = spent(store, dataset)
     print(f"\n### {dataset}\n")
     print(
         "| method | higher means | range possible | min … median … max | passes | tokens | CPU s |"
     )
     print("|---|---|---|---|--:|--:|--:|")
-    for name in METHODS.builtin:
+    for name in done:
         output = shown(name, values)
-        if output is None:
-            continue
         spec, column = METHODS.get(name).spec, values[output]
         low, middle, high = (f"{x:.3g}" for x in np.nanquantile(column, [0, 0.5, 1]))
         cost = " | ".join(f"{x:,.0f}" for x in costs[name])
@@ -157,7 +155,7 @@ def print_table(store: Store, dataset: str) -> None:
             f"| {output} | {spec.higher_means} | ({bounds}) | {low} … {middle} … {high} | {cost} |"
         )
     print(f"\nPer 1,000 rows, from {len(next(iter(values.values())))} rows.\n")
-    names = [one for name in METHODS.builtin if (one := shown(name, values))]
+    names = [shown(name, values) for name in done]
     names += [name for name in values if " " in name]
     print("Spearman on the same rows:\n")
     print("| | " + " | ".join(str(k + 1) for k in range(len(names))) + " |")
@@ -167,13 +165,13 @@ def print_table(store: Store, dataset: str) -> None:
         print(f"| {k + 1} {one} | " + " | ".join(row + [""] * (len(names) - k)) + " |")
 
 
-def shown(name: str, values: dict[str, np.ndarray]) -> str | None:
-    """The output that stands for a method: its first, or its mean over the targets."""
+def shown(name: str, values: dict[str, np.ndarray]) -> str:
+    """The output that stands for a method: its first, or its mean over the targets; or nothing."""
     first = METHODS.get(name).spec.outputs[0]
     fitting = (
         one for one in values if one == first or one.startswith((f"{first}-for-", f"{name}-for-"))
     )
-    return next(fitting, None)
+    return next(fitting, "")
 
 
 def agreement(a: np.ndarray, b: np.ndarray) -> str:

@@ -68,6 +68,7 @@ class Delift:
         outputs=("delift-l2", "delift-kl"),
         higher_means="helpful",
         paper="arXiv:2411.04425",
+        bounds=(-1.0, 1.0),
     )
 
     def __init__(
