@@ -184,7 +184,7 @@ def embed(ctx: Context, dataset: str, embedder: str) -> None:
 @click.option("--rows", metavar="N|all", help="How many rows to ask about.")
 @click.option("--pairs", type=click.IntRange(min=1), help="How many pairs to ask about.")
 @click.option("--share", metavar="PERCENT", help="Share of rows (pairs: and of columns), e.g. 5%.")
-@click.option("--minutes", type=click.FloatRange(min=0, min_open=True), help="Time to spend.")
+@click.option("--minutes", type=click.FloatRange(min=0, min_open=True), help="Time to measure.")
 @click.option("--plan", "plan_only", is_flag=True, help="Measure for 20 s what it would cost.")
 @click.option("--max-response-tokens", type=click.IntRange(min=1), help="Score only so many.")
 @click.option("--max-tokens", type=click.IntRange(min=2), help="Longest text the model may read.")
@@ -302,7 +302,7 @@ def query(ctx: Context, sql: str, pairs: tuple[str, ...], form: str | None) -> N
 @click.option("--objective", help="Default: a set function, as options suggest.")
 @click.option("--kernel", help="cosine, an estimator or a bilinear method; default: the trusted.")
 @click.option("--target", metavar="D[@V]", help="Choose what helps this dataset (FLQMI).")
-@click.option("--given", metavar="D[@V]", help="Choose what adds to this dataset (FLCG).")
+@click.option("--given", metavar="D[@V]", help="Choose what adds to this dataset.")
 @click.option("--by", metavar="COLUMN", help="Score for top and stratified, e.g. inf_ifd.")
 @click.option("--like", metavar="SELECTION", help="Whose lengths length-matched resembles.")
 @click.option("--vectors", metavar="NAME", help="Embedding or method that k-center stands on.")
@@ -313,7 +313,7 @@ def select(ctx: Context, dataset: str, settings: tuple[str, ...], **options: Any
     """Choose the samples worth training on; print the id and the baselines.
 
     On a kernel: facility-location, flqmi (--target), flcg (--given). Without one: random,
-    length-matched, longest, top, stratified, k-center.
+    length-matched, longest, top, stratified, k-center (also --given).
     """
     from influence_store.jobs.choose import choose
 

@@ -34,7 +34,7 @@ def choose(
 ) -> SelectReport:
     """UsageError for an option that the other kind of selection takes."""
     version = store.version(dataset)
-    of_kernel = {"--kernel": kernel, "--target": target, "--given": given}
+    of_kernel = {"--kernel": kernel, "--target": target, "--accept-weak": accept_weak or None}
     of_columns = {"--by": by, "--like": like, "--vectors": vectors, "--set": settings or None}
     selects = objective in SELECTORS.entries()
     foreign = of_kernel if selects else of_columns
@@ -43,11 +43,19 @@ def choose(
             f"{strange[0]} means nothing to {objective or 'a set function'}",
             hint="see: influence-store select --help",
         )
+    base = store.version(given) if given else None
     if selects:
         assert objective is not None
-        options = {name: parsed(text) for name, text in settings.items()}
-        columns = Columns(by, like, vectors)
-        return pick(store, version, budget, objective, columns=columns, options=options, seed=seed)
+        return pick(
+            store,
+            version,
+            budget,
+            objective,
+            columns=Columns(by, like, vectors),
+            options={name: parsed(text) for name, text in settings.items()},
+            given=base,
+            seed=seed,
+        )
     return select(
         store,
         version,
@@ -55,7 +63,7 @@ def choose(
         objective=objective,
         kernel=kernel,
         target=store.version(target) if target else None,
-        given=store.version(given) if given else None,
+        given=base,
         accept_weak=accept_weak,
         seed=seed,
     )

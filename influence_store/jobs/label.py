@@ -45,6 +45,7 @@ class RowsReport:
     rows: int
     columns: tuple[dict[str, Any], ...]
     reduced: tuple[str, ...]
+    notes: tuple[str, ...]
     llm_passes: int
     llm_tokens: int
     seconds: float
@@ -52,11 +53,12 @@ class RowsReport:
 
     def facts(self) -> dict[str, Any]:
         """As stored with the run and printed by `--json`."""
-        return {**vars(self), "columns": list(self.columns), "reduced": list(self.reduced)}
+        lists = {name: list(getattr(self, name)) for name in ("columns", "reduced", "notes")}
+        return {**vars(self), **lists}
 
     def lines(self) -> list[str]:
         """For people: what the model was asked and what it cost."""
-        told = [f"{self.dataset}: {self.rows:,} rows"]
+        told = [f"{self.dataset}: {self.rows:,} rows", *(f"  {note}" for note in self.notes)]
         told += [_line(column) for column in self.columns]
         if self.reduced:
             told.append(f"  help for {self.targets}: {', '.join(self.reduced)}")
@@ -211,6 +213,7 @@ def _label_rows(
             rows=len(rows),
             columns=tuple(column.facts() for column in _distinct([*asked, *columns.targets])),
             reduced=tuple(reduced),
+            notes=tuple(workshop.notes),
             llm_passes=total["llm_passes"],
             llm_tokens=total["llm_tokens"],
             seconds=time.monotonic() - began,

@@ -107,6 +107,8 @@ class Workshop:
     ) -> None:
         self._store, self._version, self._targets, self._choice = store, version, targets, choice
         self._values = {name: parsed(text) for name, text in choice.settings.items()}
+        #: What was made on the way to the methods, for people.
+        self.notes: list[str] = []
 
     def methods(self, names: Sequence[str]) -> list[Any]:
         """The methods called `names`, ready to be asked.
@@ -114,16 +116,14 @@ class Workshop:
         UsageError before anything is loaded for a method that lacks a model or targets, or for a
         setting that nobody takes.
         """
-        classes = [METHODS.get(name) for name in names]
-        self._check(names, classes)
-        return [self._build(one) for one in classes]
+        return [self._build(one) for one in self._checked(names)]
 
     def rehearse(self, names: Sequence[str]) -> list[Rehearsal]:
         """Measure the fine-tuning that `names` still need on its first batches; keep nothing.
 
         Methods built afterwards work with the weights of the rehearsal.
         """
-        needs = {need for name in names for need in METHODS.get(name).spec.needs}
+        needs = {need for one in self._checked(names) for need in one.spec.needs}
         told = []
         for need, blind in (("checkpoints", False), ("null_checkpoints", True)):
             recipe = self._recipe(blind=blind)
@@ -139,7 +139,14 @@ class Workshop:
         loaded = vars(self).get("learner") or vars(self).get("llm")
         return str(getattr(loaded, "device", "cpu"))
 
-    def _check(self, names: Sequence[str], classes: Sequence[Any]) -> None:
+    def _checked(self, names: Sequence[str]) -> list[Any]:
+        """The classes behind `names`, once it is clear that they can be asked."""
+        classes = [METHODS.get(name) for name in names]
+        self._check_needs(names, classes)
+        self._check_settings(names, classes)
+        return classes
+
+    def _check_needs(self, names: Sequence[str], classes: Sequence[Any]) -> None:
         for name, one in zip(names, classes, strict=True):
             needs = set(one.spec.needs)
             if "embedding" in needs:
@@ -153,6 +160,16 @@ class Workshop:
                 raise UsageError(
                     f"{name} measures the help for some targets", hint="say whom: --targets D"
                 )
+        serving = [
+            one for one in classes if one.spec.kind != "pointwise" or "targets" in one.spec.needs
+        ]
+        if self._targets is not None and not serving:
+            raise UsageError(
+                f"--targets means nothing to {', '.join(names)}: it asks about each row by itself",
+                hint="leave it out",
+            )
+
+    def _check_settings(self, names: Sequence[str], classes: Sequence[Any]) -> None:
         needs = {need for one in classes for need in one.spec.needs}
         takers = [_taken(one) for one in classes]
         if needs & (_MODEL_NEEDS - {"llm"}):
@@ -226,9 +243,17 @@ class Workshop:
     def _checkpoints(self, *, blind: bool) -> checkpoints.Trained:
         recipe = self._recipe(blind=blind)
         key = self._key_of(recipe)
+        what = "without prompts " if blind else ""
         if known := checkpoints.find(self._store, key):
+            n_rows = known.facts["n_rows"]
+            self.notes.append(f"checkpoints {what}of an earlier fine-tuning on {n_rows} rows")
             return checkpoints.load(self._store, known)
-        return checkpoints.train(self._store, self.learner, self._training, recipe, key)
+        trained = checkpoints.train(self._store, self.learner, self._training, recipe, key)
+        self.notes.append(
+            f"fine-tuned {what}on {len(trained.sample_ids)} rows, {len(trained.checkpoints)} "
+            "checkpoints kept for later rows and methods"
+        )
+        return trained
 
     @cached_property
     def _training(self) -> list[Sample]:

@@ -7,7 +7,7 @@ lose to random on coverage, and most published ones lose to random downstream.
 from __future__ import annotations
 
 import inspect
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -36,6 +36,7 @@ from influence_store.selection.views import DenseView
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from influence_store.protocols import Ids
     from influence_store.selection.picks import Picks
     from influence_store.store.runs import ActiveRun
     from influence_store.store.store import Store, Version
@@ -58,21 +59,33 @@ def pick(
     *,
     columns: Columns = Columns(),
     options: Mapping[str, Any] | None = None,
+    given: Version | None = None,
     seed: int = 0,
 ) -> SelectReport:
     """Choose `budget` samples of `version` with the selector called `name`; store the order.
+
+    With `given` the choice adds to that dataset, for a selector that can start from samples; its
+    rows are not chosen again (a round of DiverseEvol is K-center given the earlier rounds).
 
     UsageError where a column that the selector reads is not named, NotFound where it is not
     stored. The same question on the same values is answered from the store.
     """
     selector = SELECTORS.get(name)
     n_items = budget_count(budget, len(version.bits))
-    given = {one: _READ[one](store, version, columns, seed) for one in inputs_of(selector)}
+    settings = dict(options or {})
+    pool = version
+    if given is not None:
+        if "start" not in inspect.signature(selector).parameters:
+            raise UsageError(f"{name} cannot add to a dataset", hint="k-center and flcg can")
+        pool = replace(version, bits=version.bits | given.bits)
+        settings["start"] = np.flatnonzero(np.isin(pool.sids, given.sids))
+    read = {one: _READ[one](store, pool, columns, seed) for one in inputs_of(selector)}
     inputs = {
         "dataset": str(version),
-        "rows": fingerprint({"bits": version.bits.serialize().hex()}),
+        "rows": _digest(version),
+        "given": _digest(given) if given else None,
         "objective": name,
-        "kernel": ", ".join(source for _, source in given.values() if source) or None,
+        "kernel": ", ".join(source for _, source in read.values() if source) or None,
         "budget": n_items,
         "options": dict(options or {}),
         "seed": seed,
@@ -81,11 +94,11 @@ def pick(
     with store.claim("select", f"select:{identity}", inputs) as run:
         reused = _stored(store, identity) is not None
         if not reused:
-            values = {one: value for one, (value, _) in given.items()}
-            picks = _called(selector, n_items, values, options or {})
-            _publish(
-                store, run, version, identity, inputs, picks, _coverage(store, version, picks, seed)
-            )
+            values = {one: value for one, (value, _) in read.items()}
+            picks = _called(selector, n_items, values, settings)
+            sids = pool.sids[picks.items]
+            baselines = _coverage(store, version, sids, seed)
+            _publish(store, run, version, identity, inputs, picks, sids, baselines)
         run.report({"selection": identity, "reused": reused}, {})
     row = _stored(store, identity)
     assert row is not None
@@ -112,7 +125,11 @@ def _called(
         raise UsageError(f"the selector refuses: {error}") from error
 
 
-def _coverage(store: Store, version: Version, picks: Picks, seed: int) -> dict[str, Any] | None:
+def _digest(version: Version) -> str:
+    return fingerprint({"bits": version.bits.serialize().hex()})
+
+
+def _coverage(store: Store, version: Version, sids: Ids, seed: int) -> dict[str, Any] | None:
     """What facility location by cosine makes of the picks, beside random; None unembedded."""
     try:
         kernel = choose_kernel(store, [version], COSINE, accept_weak=False)
@@ -120,8 +137,9 @@ def _coverage(store: Store, version: Version, picks: Picks, seed: int) -> dict[s
         return None
     view = DenseView.of(kernel.cosine(version.sids, version.sids), MEMORY_BYTES)
     function = FacilityLocation(view, lower_bound(view))
-    chosen = Chosen(picks.items, np.nan_to_num(picks.gains), 0)
-    best = {"cosine facility location": cosine_picks(view, len(picks.items))}
+    items = np.asarray(np.searchsorted(version.sids, sids), np.int64)
+    chosen = Chosen(items, np.zeros(len(sids)), 0)
+    best = {"cosine facility location": cosine_picks(view, len(sids))}
     return compare(function, chosen, best, seed=seed).facts()
 
 
@@ -132,9 +150,9 @@ def _publish(
     identity: str,
     inputs: Mapping[str, Any],
     picks: Picks,
+    sids: Ids,
     baselines: dict[str, Any] | None,
 ) -> None:
-    sids = version.sids[picks.items]
     arrays = [
         pa.array(np.arange(1, len(sids) + 1)),
         pa.array(sids),

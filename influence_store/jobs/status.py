@@ -16,7 +16,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class StatusReport:
-    """Datasets with the coverage of their columns, runs at work, and totals."""
+    """Datasets with the coverage of their columns, runs at work, and totals.
+
+    Active columns are kept complete by `ingest`; `measured` ones hold what was asked for.
+    """
 
     store: str
     contents: int
@@ -38,6 +41,9 @@ class StatusReport:
             for column in dataset["columns"]:
                 lacking = f", {column['missing']:,} missing" if column["missing"] else ""
                 told.append(f"    {column['kind']} {column['name']}{lacking or ': complete'}")
+            for column in dataset["measured"]:
+                rows = f"{column['rows']:,} of {dataset['rows']:,} rows"
+                told.append(f"    {column['kind']} {column['name']}: {rows}")
         told.append(f"{self.estimators} estimators, {self.selections} selections")
         for run in self.working:
             told.append(f"at work: {run['verb']} by {run['by']} for {run['seconds']:.0f} s")
@@ -51,6 +57,11 @@ class StatusReport:
 def status(store: Store) -> StatusReport:
     """Read the catalog; nothing is opened in LanceDB."""
     latest = {version.dataset: version for version in store.versions()}
+    measured = [
+        (producer, store.covered(producer.id or 0))
+        for producer in store.producers()
+        if producer.kind in ("points", "vectors")
+    ]
     datasets = [
         {
             "dataset": version.dataset,
@@ -63,6 +74,11 @@ def status(store: Store) -> StatusReport:
                     "missing": len(store.missing(version, producer)),
                 }
                 for producer, _ in store.active(version.dataset_id)
+            ],
+            "measured": [
+                {"kind": producer.kind, "name": producer.name, "rows": n_rows}
+                for producer, cells in measured
+                if (n_rows := len(version.bits & cells))
             ],
         }
         for version in latest.values()

@@ -61,6 +61,7 @@ def test_what_is_known_is_not_asked_again(run, tiny_llm):
     again = run.json("label", "pool", "--method", "perplexity", *model, "--rows", "all")
     assert [column(one, "perplexity")["scored"] for one in (first, more, again)] == [10, 14, 0]
     assert [one["llm_passes"] for one in (first, more, again)] == [10, 14, 0]
+    assert "points perplexity: 24 of 24 rows" in run("status")
 
 
 def test_a_method_that_joins_later_is_measured_on_the_rows_it_lacks(run, tiny_llm):
@@ -175,6 +176,7 @@ def test_a_second_version_reuses_the_checkpoints_and_pays_for_new_rows_only(
     before = [block.path for block in store.blocks("points")]
     run("ingest", str(write_rows(tmp_path / "more.jsonl", range(40, 45))), "--dataset", "pool")
     told = run.json(*command, *SMALL[:4])
+    assert told["notes"] == ["checkpoints of an earlier fine-tuning on 24 rows"]
     assert column(told, "grand")["scored"] == 5
     assert column(told, "grand")["reused"] == len(POOL)
     assert [one.fingerprint for one in opened(run).producers("checkpoints")] == [
@@ -212,6 +214,8 @@ def test_plan_of_pairs_counts_passes_and_tokens_within_a_factor(run, tiny_llm):
     ("arguments", "says"),
     [
         (["--method", "ifd", "--rows", "all"], "--model"),
+        (["--method", "grand", "--rows", "all", "--plan"], "--model"),
+        (["--method", "ifd", "--model", "M", "--rows", "all", "--targets", "exam"], "--targets"),
         (["--method", "dealrec", "--model", "M", "--rows", "all"], "--targets"),
         (["--method", "delift-se", "--rows", "all"], "top pool"),
         (["--method", "ifd", "--model", "M"], "--rows 500"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
 import pytest
 
 from influence_store.errors import NotFound, UsageError
@@ -58,6 +59,33 @@ def test_k_center_stands_on_the_stored_embedding(run):
     assert told["picks"]["radius"] > 0
 
 
+def test_k_center_adds_to_a_given_dataset_and_takes_none_of_it(run, tmp_path, write_rows):
+    run("ingest", str(write_rows(tmp_path / "had.jsonl", range(30, 50))), "--dataset", "had")
+    run("embed", "had", "--embedder", "hashing:32")
+    told = run.json(
+        *("select", "pool", "--budget", "6", "--objective", "k-center", "--given", "had")
+    )
+    had = {row["sample_id"] for row in run.json("query", "select sample_id from had")}
+    chosen = picked(run, told["id"])
+    assert not had & {row["sample_id"] for row in chosen}
+    assert told["picks"]["n_start"] == 20
+    assert all(row["gain"] is not None for row in chosen)
+    vectors = {
+        row["sample_id"]: np.array(row["v"])
+        for row in run.json(
+            "query",
+            "select sample_id, emb_hashing_32 v from pool union "
+            "select sample_id, emb_hashing_32 v from had",
+        )
+    }
+    far = {
+        one: min(np.linalg.norm(vectors[one] - vectors[other]) for other in had)
+        for one in vectors
+        if one not in had
+    }
+    assert chosen[0]["gain"] == pytest.approx(max(far.values()), rel=1e-5)
+
+
 def test_every_selector_is_told_beside_random_and_cosine_coverage(run):
     lines = run("select", "pool", "--budget", "8", "--objective", "longest").splitlines()
     assert any("random ×20" in line for line in lines)
@@ -81,6 +109,7 @@ def test_length_matched_resembles_a_selection(run):
         (["--objective", "top", "--by", "inf_ifd"], NotFound, "inf_ifd"),
         (["--objective", "length-matched"], UsageError, "--like"),
         (["--objective", "random", "--kernel", "cosine"], UsageError, "--kernel"),
+        (["--objective", "random", "--given", "pool"], UsageError, "cannot add"),
         (["--by", "inf_ifd"], UsageError, "--by"),
         (["--objective", "random", "--set", "speed=9"], UsageError, "speed"),
         (["--objective", "k-center", "--vectors", "bge"], NotFound, "bge"),
