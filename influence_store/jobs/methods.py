@@ -183,6 +183,9 @@ class Workshop:
 
     def _build(self, one: Any) -> Any:
         needs: tuple[Need, ...] = one.spec.needs
+        reader = self._learner_class if "checkpoints" in needs else one
+        if self._choice.max_response_tokens and "max_response_tokens" not in _taken(reader):
+            self.notes.append(f"{one.spec.name} reads whole texts, whatever --max-response-tokens")
         given: list[Any] = []
         if "checkpoints" in needs:
             given = [self.learner, self.trained.checkpoints]

@@ -74,6 +74,14 @@ def test_a_method_that_joins_later_is_measured_on_the_rows_it_lacks(run, tiny_ll
     assert column(both, "ifd")["scored"] == 24
 
 
+def test_an_option_that_a_method_cannot_follow_is_told(run, tiny_llm):
+    model = ["--model", str(tiny_llm), "--rows", "4", "--max-response-tokens", "3"]
+    cut = run.json("label", "pool", "--method", "perplexity", *model)
+    whole = run.json("label", "pool", "--method", "rds", *model)
+    assert cut["notes"] == []
+    assert whole["notes"] == ["rds reads whole texts, whatever --max-response-tokens"]
+
+
 def test_a_row_too_long_is_null_and_counted_never_zero(run, tiny_llm, tmp_path):
     long = tmp_path / "long.jsonl"
     long.write_text(json.dumps({"instruction": "count " * 200, "input": "", "output": "no"}) + "\n")
