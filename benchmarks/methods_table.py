@@ -18,9 +18,11 @@ from pathlib import Path
 import numpy as np
 from scipy.stats import spearmanr
 
+from influence_store.embedding import absolute_spec, open_embedder
 from influence_store.influence import METHODS
 from influence_store.ingest.spool import ReadSettings
 from influence_store.jobs.budget import Budget
+from influence_store.jobs.embed import embed
 from influence_store.jobs.ingest import ingest
 from influence_store.jobs.label import label
 from influence_store.jobs.methods import ModelChoice
@@ -33,6 +35,10 @@ from influence_store.version import __version__
 SOURCES = {"math": "gsm8k_train", "general": "alpaca_demo", "task": "t0_50k"}
 ROWS, TARGETS, FEW, LONGEST = 210, 12, 4, 300
 RESPONSE_TOKENS = 24
+COSINES = """
+    select texts.sample_id, avg(list_dot_product(texts.emb_minilm, math.emb_minilm))
+    from texts, math group by 1
+"""
 SETTINGS = {"n_checkpoints": "2", "epochs": "2", "dim": "1024", "learning_rate": "2e-4"}
 #: Fine-tuned together with nothing else to share: a causal LM reads these in one pass.
 ONE_PASS = ("perplexity", "ifd", "pvi-zero-shot", "el2n-token")
@@ -47,6 +53,9 @@ def main() -> None:
     given = parser.parse_args()
     store, _ = Store.init(given.store, __version__)
     write_data(store, given.data, given.store)
+    for name in ("texts", "math"):
+        embedder = open_embedder(str(given.encoder), cache=cache_dir())
+        embed(store, store.version(name), embedder, absolute_spec(str(given.encoder)))
     asked = [name for name in given.only or METHODS.builtin if name != "delift-se"]
     asks = {"texts": ("math", given.llm), "kinds": ("hard", given.encoder)}
     for dataset in [given.dataset] if given.dataset else asks:
@@ -149,7 +158,7 @@ def print_table(store: Store, dataset: str) -> None:
         output = shown(name, values)
         spec, column = METHODS.get(name).spec, values[output]
         low, middle, high = (f"{x:.3g}" for x in np.nanquantile(column, [0, 0.5, 1]))
-        cost = " | ".join(f"{x:,.0f}" for x in costs[name])
+        cost = " | ".join("–" if np.isnan(x) else f"{x:,.0f}" for x in costs[name])
         bounds = ", ".join(f"{x:.3g}" for x in spec.bounds)
         print(
             f"| {output} | {spec.higher_means} | ({bounds}) | {low} … {middle} … {high} | {cost} |"
@@ -197,6 +206,9 @@ def measured(store: Store, dataset: str) -> dict[str, np.ndarray]:
             column = values.setdefault("delift-for-few", np.full(len(place), np.nan))
             for source, value in zip(*pairs.to_pydict().values(), strict=True):
                 column[place[source]] = value
+        column = values.setdefault("delift-se-for-math", np.full(len(place), np.nan))
+        for source, value in zip(*query(store, COSINES).to_pydict().values(), strict=True):
+            column[place[source]] = value
         values["response length"] = rows["response_chars"].to_numpy().astype(float)
     return {name: column for name, column in values.items() if not np.isnan(column).all()}
 
@@ -205,6 +217,12 @@ def spent(store: Store, dataset: str) -> dict[str, tuple[float, float, float]]:
     """Passes, tokens and CPU seconds per 1,000 rows of each method, from the runs' own ledgers."""
     costs: dict[str, tuple[float, float, float]] = {}
     for run in log(store, 1000).runs:
+        if (
+            run["verb"] == "embed"
+            and (rows := run["cost"].get("embeddings"))
+            and dataset == "texts"
+        ):
+            costs["delift-se"] = (1000.0, np.nan, 1000 * run["seconds"] / rows)
         told, about = run["result"], run["params"].get("dataset") or run["params"].get("sources")
         if run["verb"] != "label" or about != f"{dataset}@1" or not told:
             continue
