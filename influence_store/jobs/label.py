@@ -136,6 +136,11 @@ def label_by_options(
     names = tuple(methods) or ("delift",)
     version = store.version(dataset)
     if names == (KIND,):
+        if plan_only or any(how_much.values()):
+            raise UsageError(
+                f"{KIND} reads every row that lacks it: no --plan and no budget apply",
+                hint=f"influence-store label {dataset} --method {KIND} --model M",
+            )
         return label_states(
             store,
             version,

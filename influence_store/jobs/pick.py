@@ -206,7 +206,7 @@ def _scores(store: Store, version: Version, columns: Columns, _seed: int) -> _So
             "this selector needs a score", hint=f"say which: --by {' | '.join(known) or 'inf_…'}"
         )
     if columns.by not in known:
-        raise NotFound.named("column", columns.by, known, hint="see: influence-store methods")
+        raise NotFound.named("column", columns.by, known, hint="see: influence-store status")
     producer, column = known[columns.by]
     found = cells_of(store, producer, column, version)
     by_sid = dict(zip(found["sid"].to_list(), found[column].to_list(), strict=True))

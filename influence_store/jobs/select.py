@@ -67,10 +67,11 @@ class SelectReport:
         """For people: what was chosen, and what the same objective says of cheap rivals."""
         told = self.stored["baselines"]
         known = " (known already)" if self.reused else ""
+        on = "" if self.kernel == "none" else f" on {self.kernel}"
         head = [
             *[f"note: {note}" for note in self.notes],
             f"selection {self.id}: {self.n_items:,} samples of {self.dataset} by "
-            f"{self.objective} on {self.kernel}{known}",
+            f"{self.objective}{on}{known}",
         ]
         if told is None:
             return [*head, "  no baselines: the dataset has no embeddings yet"]

@@ -108,7 +108,10 @@ def _sample(store: Store, prefix: str) -> tuple[int, str]:
     named = [(sid, raw.hex()) for sid, raw in ids.select("sid", "sample_id").iter_rows()]
     fitting = [(sid, name) for sid, name in named if name.startswith(prefix.lower())]
     if not fitting:
-        raise NotFound(f"no sample id begins with {prefix!r}")
+        raise NotFound(
+            f"no sample id begins with {prefix!r}",
+            hint='see: influence-store query "select sample_id, prompt from samples limit 9"',
+        )
     if len(fitting) > 1:
         raise UsageError(
             f"{len(fitting)} sample ids begin with {prefix!r}", hint="give more digits"

@@ -223,6 +223,8 @@ def test_plan_of_pairs_counts_passes_and_tokens_within_a_factor(run, tiny_llm):
     [
         (["--method", "ifd", "--rows", "all"], "--model"),
         (["--method", "grand", "--rows", "all", "--plan"], "--model"),
+        (["--method", "llm-state", "--model", "M", "--plan"], "no --plan"),
+        (["--method", "llm-state", "--model", "M", "--rows", "9"], "no budget"),
         (["--method", "ifd", "--model", "M", "--rows", "all", "--targets", "exam"], "--targets"),
         (["--method", "dealrec", "--model", "M", "--rows", "all"], "--targets"),
         (["--method", "delift-se", "--rows", "all"], "top pool"),

@@ -53,6 +53,12 @@ def test_top_takes_the_best_scores_of_a_stored_column_below_the_tail(run, tiny_l
     assert [row["sample_id"] for row in picked(run, told["id"])] == expected
 
 
+def test_random_stands_on_nothing_and_a_wrong_sample_id_leads_to_the_right_ones(run):
+    assert "by random\n" in run("select", "pool", "--budget", "5", "--objective", "random")
+    with pytest.raises(NotFound, match="select sample_id, prompt from samples"):
+        run("top", "pool", "nosuch")
+
+
 def test_k_center_stands_on_the_stored_embedding(run):
     told = run.json("select", "pool", "--budget", "8", "--objective", "k-center")
     assert told["items"] == 8
