@@ -1,12 +1,16 @@
-"""Writes a trained pair estimator as one ONNX file, and refuses if the file computes otherwise.
+"""Writes a trained estimator as one ONNX file, and refuses if the file computes otherwise.
 
-One graph, three uses; whatever is not asked for need not be fed:
+Pairs: one graph, three uses; whatever is not asked for need not be fed:
 
     target_features [n, d] → target_vector [n, h]         source_features [m, d] → source_vector
     target_vectors [r, h], source_vectors [c, h] → influence [r, c]
 
 Every input has a default: no rows, except `target_vectors`, whose default is the vectors of the
-reference panel if there is one. Scaling of features and labels is inside the graph.
+reference panel if there is one; `panel_vectors` hands them out, for readers that run the head
+themselves. Scaling of features and labels is inside the graph.
+
+Scores: features [n, d] → raw [n] (the tower) and score [n] (the head, in double precision inside:
+the quantile function of heavy-tailed labels is steep).
 """
 
 from __future__ import annotations
@@ -22,19 +26,23 @@ from influence_store.extras import require
 from influence_store.protocols import Floats
 from influence_store.schema.estimator import (
     ONNX_FORMAT,
+    SCORE_FORMAT,
     Affine,
     Beside,
     Columns,
     PairEstimator,
     RadialBasis,
+    Relu,
     Scale,
+    ScoreEstimator,
+    Softmax,
     Unit,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
-    from influence_store.schema.estimator import Layer, Tower
+    from influence_store.schema.estimator import Layer, ScoreHead, Tower
 
 OPSET, IR_VERSION = 18, 9
 PARITY = 1e-5
@@ -55,29 +63,39 @@ def export_onnx(
     (n, d) are real feature rows for the parity check; random rows join them. Incompatible if ONNX
     Runtime and the numpy reference differ by more than 1e-5 · max(1, |y|) on any output.
     """
-    unknown = set(fingerprints) - set(estimator.features)
-    if unknown:
-        raise Incompatible(f"fingerprints for {sorted(unknown)}, features {estimator.features}")
     onnx = require("onnx", extra="train")
     vectors = None if panel is None else estimator.target_tower(panel).astype(np.float32)
-    model = _model(onnx, estimator, vectors)
-    onnx.helper.set_model_props(model, _metadata(estimator, fingerprints, panel_ids))
-    onnx.checker.check_model(model, full_check=True)
-    content: bytes = model.SerializeToString(deterministic=True)
+    facts = {
+        **_facts(estimator, fingerprints),
+        "format": ONNX_FORMAT,
+        "head": estimator.head.kind,
+        "width": estimator.target_tower.d_out,
+        "panel_ids": panel_ids,
+    }
+    content = _written(onnx, _model(onnx, estimator, vectors), facts)
     check_parity(content, estimator, probe)
+    return content
+
+
+def export_scores(
+    estimator: ScoreEstimator, *, fingerprints: Mapping[str, str], probe: Floats | None = None
+) -> bytes:
+    """The file's bytes for an estimator of scores; arguments and errors as of `export_onnx`."""
+    onnx = require("onnx", extra="train")
+    facts = {
+        **_facts(estimator, fingerprints),
+        "format": SCORE_FORMAT,
+        "head": estimator.head.kind,
+    }
+    content = _written(onnx, _score_model(onnx, estimator), facts)
+    check_score_parity(content, estimator, probe)
     return content
 
 
 def check_parity(content: bytes, estimator: PairEstimator, probe: Floats | None = None) -> float:
     """Greatest |Δ| / max(1, |y|) between the file and `estimator`; Incompatible above 1e-5."""
-    import onnxruntime as ort
-
-    options = ort.SessionOptions()
-    options.log_severity_level = 3
-    session = ort.InferenceSession(content, options, providers=["CPUExecutionProvider"])
-    rows = np.random.default_rng(0).normal(size=(64, estimator.target_tower.d_in))
-    rows = rows / np.sqrt(estimator.target_tower.d_in)
-    x = np.concatenate([rows, *([] if probe is None else [probe])]).astype(np.float32)
+    session = _session(content)
+    x = _probes(estimator.target_tower.d_in, probe)
     p, q = estimator.target_tower(x), estimator.source_tower(x)
     fed = {
         "target_vector": {"target_features": x},
@@ -88,18 +106,47 @@ def check_parity(content: bytes, estimator: PairEstimator, probe: Floats | None 
         },
     }
     expected = {"target_vector": p, "source_vector": q, "influence": estimator.head(p, q)}
-    worst = 0.0
-    for name, inputs in fed.items():
-        got, y = session.run([name], inputs)[0], expected[name]
-        off = float((np.abs(got - y) / np.maximum(1.0, np.abs(y))).max())
-        if not off <= PARITY:
-            raise Incompatible(
-                f"ONNX output {name!r} of {estimator.network} is off by {off:.2g}, "
-                f"allowed {PARITY:g}",
-                hint="train again with another --seed, or with --network cosine, and report this",
-            )
-        worst = max(worst, off)
-    return worst
+    return max(
+        _off(name, estimator.network, session.run([name], inputs)[0], expected[name])
+        for name, inputs in fed.items()
+    )
+
+
+def check_score_parity(
+    content: bytes, estimator: ScoreEstimator, probe: Floats | None = None
+) -> float:
+    """The same for an estimator of scores; its head is compared on the file's own `raw`."""
+    x = _probes(estimator.tower.d_in, probe)
+    raw, score = _session(content).run(["raw", "score"], {"features": x})
+    return max(
+        _off("raw", estimator.network, raw, estimator.tower(x)[:, 0]),
+        _off("score", estimator.network, score, estimator.head(raw)),
+    )
+
+
+def _session(content: bytes) -> Any:
+    import onnxruntime as ort
+
+    options = ort.SessionOptions()
+    options.log_severity_level = 3
+    return ort.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+
+
+def _probes(d: int, probe: Floats | None) -> Floats:
+    """64 random rows, and the real ones that are given."""
+    rows = np.random.default_rng(0).normal(size=(64, d)) / np.sqrt(d)
+    return np.concatenate([rows, *([] if probe is None else [probe])]).astype(np.float32)
+
+
+def _off(output: str, network: str, got: Floats, y: Any) -> float:
+    """Greatest |Δ| / max(1, |y|); Incompatible above 1e-5."""
+    off = float((np.abs(got - y) / np.maximum(1.0, np.abs(y))).max())
+    if not off <= PARITY:
+        raise Incompatible(
+            f"ONNX output {output!r} of {network} is off by {off:.2g}, allowed {PARITY:g}",
+            hint="train again with another --seed, or with --network cosine, and report this",
+        )
+    return off
 
 
 @dataclass
@@ -115,8 +162,8 @@ class _Graph:
         self.constants.append(self.onnx.numpy_helper.from_array(np.array(values, dtype), name))
         return name
 
-    def op(self, kind: str, *inputs: str, to: str = "", **attributes: Any) -> str:
-        name = to or f"v{len(self.nodes)}"
+    def op(self, kind: str, *inputs: str, result: str = "", **attributes: Any) -> str:
+        name = result or f"v{len(self.nodes)}"
         self.nodes.append(self.onnx.helper.make_node(kind, list(inputs), [name], **attributes))
         return name
 
@@ -133,6 +180,7 @@ def _model(onnx: Any, estimator: PairEstimator, panel: Floats | None) -> Any:
     _tower(graph, estimator.target_tower, "target_features", "target_vector")
     _tower(graph, estimator.source_tower, "source_features", "source_vector")
     _head(graph, estimator)
+    graph.op("Identity", "target_vectors", result="panel_vectors")
 
     tensor, float32 = onnx.helper.make_tensor_value_info, onnx.TensorProto.FLOAT
     inputs = {
@@ -147,23 +195,38 @@ def _model(onnx: Any, estimator: PairEstimator, panel: Floats | None) -> Any:
         )
         for name, (_, width, default) in inputs.items()
     ]
-    built = onnx.helper.make_graph(
-        graph.nodes,
-        "pair-estimator",
-        [tensor(name, float32, [rows, width]) for name, (rows, width, _) in inputs.items()],
-        [
-            tensor("target_vector", float32, ["n", h]),
-            tensor("source_vector", float32, ["m", h]),
-            tensor("influence", float32, ["r", "c"]),
-        ],
-        [*defaults, *graph.constants],
-    )
+    outputs = [
+        tensor("target_vector", float32, ["n", h]),
+        tensor("source_vector", float32, ["m", h]),
+        tensor("influence", float32, ["r", "c"]),
+        tensor("panel_vectors", float32, ["r", h]),
+    ]
+    taken = [tensor(name, float32, [rows, width]) for name, (rows, width, _) in inputs.items()]
+    return _built(graph, "pair-estimator", taken, outputs, defaults)
+
+
+def _score_model(onnx: Any, estimator: ScoreEstimator) -> Any:
+    graph = _Graph(onnx)
+    column = _through(graph, estimator.tower.layers, "features")
+    graph.op("Squeeze", column, graph.ints(1), result="raw")
+    _score_head(graph, estimator.head)
+    tensor, float32 = onnx.helper.make_tensor_value_info, onnx.TensorProto.FLOAT
+    given = tensor("features", float32, ["n", estimator.tower.d_in])
+    outputs = [tensor(name, float32, ["n"]) for name in ("raw", "score")]
+    return _built(graph, "score-estimator", [given], outputs)
+
+
+def _built(
+    graph: _Graph, name: str, inputs: list[Any], outputs: list[Any], defaults: Sequence[Any] = ()
+) -> Any:
+    onnx = graph.onnx
+    made = onnx.helper.make_graph(graph.nodes, name, inputs, outputs, [*defaults, *graph.constants])
     opset = onnx.helper.make_opsetid("", OPSET)
-    return onnx.helper.make_model(built, opset_imports=[opset], ir_version=IR_VERSION)
+    return onnx.helper.make_model(made, opset_imports=[opset], ir_version=IR_VERSION)
 
 
 def _tower(graph: _Graph, tower: Tower, given: str, result: str) -> None:
-    graph.op("Identity", _through(graph, tower.layers, given), to=result)
+    graph.op("Identity", _through(graph, tower.layers, given), result=result)
 
 
 def _through(graph: _Graph, layers: tuple[Layer, ...], x: str) -> str:
@@ -184,6 +247,10 @@ def _layer(graph: _Graph, layer: Layer, x: str) -> str:
             return _unit(graph, layer, x)
         case RadialBasis():
             return _radial_basis(graph, layer, x)
+        case Relu():
+            return graph.op("Relu", x)
+        case Softmax():
+            return graph.op("Softmax", x, axis=1)
         case Columns():
             return graph.columns(x, layer.start, layer.stop)
         case Beside():
@@ -222,23 +289,49 @@ def _head(graph: _Graph, estimator: PairEstimator) -> None:
         summed = graph.op("MatMul", active, graph.constant(head.weight[:, None]))
         raw = graph.op("Squeeze", summed, graph.ints(2))
     scaled = graph.op("Mul", raw, graph.constant(head.scale))
-    graph.op("Add", scaled, graph.constant(head.offset), to="influence")
+    graph.op("Add", scaled, graph.constant(head.offset), result="influence")
 
 
-def _metadata(
-    estimator: PairEstimator, fingerprints: Mapping[str, str], panel_ids: tuple[str, ...]
-) -> dict[str, str]:
-    """Strings, each one JSON document, so that any ONNX reader can show them."""
-    facts = {
-        "format": ONNX_FORMAT,
+def _score_head(graph: _Graph, head: ScoreHead) -> None:
+    onnx, double = graph.onnx, np.float64
+    u = graph.op("Cast", "raw", to=onnx.TensorProto.DOUBLE)
+    if head.kind == "affine":
+        scaled = graph.op("Mul", u, graph.constant(head.scale, double))
+        score = graph.op("Add", scaled, graph.constant(head.offset, double))
+    else:
+        steps = len(head.quantiles) - 1
+        inside = graph.op("Clip", u, graph.constant(0.0, double), graph.constant(1.0, double))
+        place = graph.op("Mul", inside, graph.constant(float(steps), double))
+        step = graph.op("Min", graph.op("Floor", place), graph.constant(steps - 1.0, double))
+        at = graph.op("Cast", step, to=onnx.TensorProto.INT64)
+        low = graph.op("Gather", graph.constant(head.quantiles[:-1], double), at)
+        rise = graph.op("Gather", graph.constant(np.diff(head.quantiles), double), at)
+        part = graph.op("Mul", graph.op("Sub", place, step), rise)
+        score = graph.op("Add", low, part)
+    graph.op("Cast", score, result="score", to=onnx.TensorProto.FLOAT)
+
+
+def _written(onnx: Any, model: Any, facts: Mapping[str, Any]) -> bytes:
+    """The checked model with its facts as strings, each one JSON document for any ONNX reader."""
+    dump = orjson.OPT_SORT_KEYS | orjson.OPT_SERIALIZE_NUMPY
+    props = {key: orjson.dumps(value, option=dump).decode() for key, value in facts.items()}
+    onnx.helper.set_model_props(model, props)
+    onnx.checker.check_model(model, full_check=True)
+    content: bytes = model.SerializeToString(deterministic=True)
+    return content
+
+
+def _facts(
+    estimator: PairEstimator | ScoreEstimator, fingerprints: Mapping[str, str]
+) -> dict[str, Any]:
+    """What a reader must know to feed the file."""
+    unknown = set(fingerprints) - set(estimator.features)
+    if unknown:
+        raise Incompatible(f"fingerprints for {sorted(unknown)}, features {estimator.features}")
+    return {
         "network": estimator.network,
         "features": estimator.features,
         "dims": estimator.dims,
         "fingerprints": fingerprints,
-        "head": estimator.head.kind,
-        "width": estimator.target_tower.d_out,
-        "panel_ids": panel_ids,
         "facts": estimator.facts,
     }
-    dump = orjson.OPT_SORT_KEYS | orjson.OPT_SERIALIZE_NUMPY
-    return {key: orjson.dumps(value, option=dump).decode() for key, value in facts.items()}

@@ -1,8 +1,9 @@
-"""A trained pair estimator as plain numbers: two towers and a head.
+"""A trained estimator as plain numbers: towers and a head.
 
-    p_i = target_tower(x_i)      q_j = source_tower(x_j)      S[i, j] ≈ head(p_i, q_j)
+    pairs:   p_i = target_tower(x_i)      q_j = source_tower(x_j)      S[i, j] ≈ head(p_i, q_j)
+    scores:  u_i = tower(x_i)             s_i ≈ head(u_i)
 
-Every estimator of the package is separable in this way, so a pair costs O(h) once the vectors
+Every pair estimator of the package is separable in this way, so a pair costs O(h) once the vectors
 are stored. The training code produces this form, the ONNX exporter writes it, and the forward
 functions here (numpy, float64 inside) are the reference both are tested against.
 """
@@ -20,8 +21,9 @@ if TYPE_CHECKING:
 
 Floats = npt.NDArray[np.float32]
 
-#: Says in an ONNX file that it holds an estimator in this form.
+#: Say in an ONNX file which kind of estimator it holds.
 ONNX_FORMAT = "influence-store.pair-estimator/1"
+SCORE_FORMAT = "influence-store.score-estimator/1"
 
 
 @dataclass(frozen=True)
@@ -81,6 +83,27 @@ class RadialBasis:
 
 
 @dataclass(frozen=True)
+class Relu:
+    """x ↦ max(x, 0)."""
+
+    def __call__(self, x: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """(n, d) → (n, d)."""
+        out: npt.NDArray[Any] = np.maximum(x, 0.0)
+        return out
+
+
+@dataclass(frozen=True)
+class Softmax:
+    """x ↦ exp(x_k) / Σ_l exp(x_l): each row becomes weights that sum to 1."""
+
+    def __call__(self, x: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """(n, d) → (n, d)."""
+        raised = np.exp(x - x.max(axis=1, keepdims=True))
+        out: npt.NDArray[Any] = raised / raised.sum(axis=1, keepdims=True)
+        return out
+
+
+@dataclass(frozen=True)
 class Columns:
     """x ↦ the columns `start:stop` of x."""
 
@@ -103,7 +126,7 @@ class Beside:
         return np.concatenate([through(layers, x) for layers in self.parts], axis=1)
 
 
-Layer = Scale | Affine | Unit | RadialBasis | Columns | Beside
+Layer = Scale | Affine | Unit | RadialBasis | Relu | Softmax | Columns | Beside
 
 
 def through(layers: tuple[Layer, ...], x: npt.NDArray[Any]) -> npt.NDArray[Any]:
@@ -181,3 +204,52 @@ class PairEstimator:
         p, q = self.target_tower(target_features), self.source_tower(source_features)
         tiles = [self.head(p, q[k : k + 256]) for k in range(0, len(q), 256)]
         return np.concatenate(tiles, axis=1) if tiles else np.zeros((len(p), 0))
+
+
+@dataclass(frozen=True)
+class ScoreHead:
+    """One value per sample from the tower's number u.
+
+    `affine`:    s = scale · u + offset
+    `quantiles`: s = Q(u), the quantile function of the labels through `quantiles` (k,) at evenly
+                 spaced levels 0 … 1, straight between them; u outside [0, 1] counts as the end.
+    """
+
+    kind: Literal["affine", "quantiles"]
+    scale: float = 1.0
+    offset: float = 0.0
+    quantiles: npt.NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
+
+    def __call__(self, u: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+        """(n,) → (n,), float64."""
+        u = np.asarray(u, np.float64)
+        if self.kind == "affine":
+            return self.scale * u + self.offset
+        levels = np.linspace(0.0, 1.0, len(self.quantiles))
+        out: npt.NDArray[np.float64] = np.interp(u, levels, self.quantiles)
+        return out
+
+
+@dataclass(frozen=True)
+class ScoreEstimator:
+    """One number per sample: the student of a pointwise teacher, fields as in PairEstimator.
+
+    The tower has one output; where the head is `quantiles` it is a rank in the labels, 0 … 1.
+    """
+
+    network: str
+    features: tuple[str, ...]
+    dims: tuple[int, ...]
+    tower: Tower
+    head: ScoreHead
+    facts: Mapping[str, Any]
+
+    def __post_init__(self) -> None:
+        if not (len(self.dims) == len(self.features) and sum(self.dims) == self.tower.d_in):
+            raise ValueError(f"features {self.features} of {self.dims} do not fill the tower")
+        if self.tower.d_out != 1:
+            raise ValueError(f"the tower has {self.tower.d_out} outputs, expected 1")
+
+    def predict(self, features: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+        """Scores (n,) of feature rows (n, d), in the teacher's own units."""
+        return self.head(self.tower(features)[:, 0])

@@ -81,13 +81,16 @@ def llm_state(dim: int) -> pa.Schema:
 
 
 def estimate(width: int) -> pa.Schema:
-    """Tower outputs and the scalar influence of each content, as predicted by one estimator."""
+    """Tower outputs and the scalar influence of each content, as predicted by one estimator.
+
+    An estimator of scores has no vectors, `width` 0; its `influence` is the estimated score.
+    """
+    sides = ("target_vector", "source_vector") if width else ()
     return pa.schema(
         [
             SID,
             pa.field("influence", pa.float32()),  # null where the LLM could not read the row
-            _vector("target_vector", width),
-            _vector("source_vector", width),
+            *[_vector(side, width) for side in sides],
         ]
     )
 

@@ -1,38 +1,35 @@
-"""Can an estimator be believed? The accuracy card, from predictions for samples kept back.
+"""What do networks predict for samples kept back, and which card does that earn them?
 
 Every network and baseline is fitted on the same part of the labels and asked for the same pairs
-(labels.folds). The verdict looks only at Q4, pairs of which neither sample was seen, because that
-is what a filled store consists of.
+(labels.folds), so that all figures compare.
 """
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from influence_store.network.baselines import row_and_column_effects
+from influence_store.network.card import EFFECTS, RAW_COSINE, AccuracyCard, ShareGain
 from influence_store.network.features import EMBEDDING
-from influence_store.network.figures import Figures, Pairs, figures, per_target, spearman
+from influence_store.network.figures import figures, per_target, spearman, without_effects
+from influence_store.network.intervals import interval
+from influence_store.network.judged import Pairs
 from influence_store.network.labels import QUADRANTS, Fold, SeedPairs
 from influence_store.network.predict import predict_pairs
+from influence_store.network.selection_gain import SHARES, selection_gain
 from influence_store.schema.estimator import Unit
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from influence_store.network.features import Features
     from influence_store.protocols import Gains
     from influence_store.schema.estimator import PairEstimator
 
     Fit = Callable[..., PairEstimator]
-
-Verdict = Literal["trusted", "weak", "no better than cosine", "no better than mean"]
-
-RESAMPLES = 2000
-ADDITIVE = 0.99
-EFFECTS, RAW_COSINE = "row+column effects", "cosine, raw"
 
 
 @dataclass(frozen=True)
@@ -46,107 +43,24 @@ class HeldOut:
         """Spearman of each target that can be ranked, (n_ranked,), in the order of targets."""
         return per_target(self.pairs[quadrant], self.predicted[quadrant][name], spearman)
 
-
-@dataclass(frozen=True)
-class Interval:
-    """A mean over targets with its 95 % interval, by resampling targets."""
-
-    mean: float
-    low: float
-    high: float
-
-
-@dataclass(frozen=True)
-class AccuracyCard:
-    """What is known about one network. `figures[quadrant][name]` holds it beside all others.
-
-    Intervals are on Q4, over targets: Spearman, Spearman minus that of cosine and of additive
-    ridge for the same targets, and the share of the mean's squared error that it saves.
-    """
-
-    network: str
-    figures: Mapping[str, Mapping[str, Figures]]
-    spearman: Interval
-    over_cosine: Interval
-    over_additive: Interval
-    error_saved: Interval
-    settings: Mapping[str, Any]
-
     @property
-    def own(self) -> Figures:
-        """The figures the verdict rests on."""
-        return self.figures["Q4"][self.network]
+    def label_additivity(self) -> float:
+        """Share of the variance of the labels in Q4 that row + column effects explain."""
+        return without_effects(self.pairs["Q4"], self.pairs["Q4"].truth)[1]
 
-    @property
-    def verdict(self) -> Verdict:
-        """By the first rule that holds.
+    def interaction_error(self, name: str) -> Gains:
+        """Mean squared error in Q4 beyond row and column effects, per target, (n_targets,)."""
+        judged = self.pairs["Q4"]
+        truth, _ = without_effects(judged, judged.truth)
+        predicted, _ = without_effects(judged, self.predicted["Q4"][name])
+        _, target = np.unique(judged.targets, return_inverse=True)
+        mean: Gains = np.bincount(target, (truth - predicted) ** 2) / np.bincount(target)
+        return mean
 
-        no better than mean: neither Spearman nor the error saved is above 0 with its interval.
-        no better than cosine: Spearman minus cosine's is not above 0 with its interval.
-        weak: `doubts` is not empty. trusted: otherwise.
-        """
-        if self.spearman.low <= 0 and self.error_saved.low <= 0:
-            return "no better than mean"
-        if self.over_cosine.low <= 0:
-            return "no better than cosine"
-        return "weak" if self.doubts else "trusted"
-
-    @property
-    def doubts(self) -> tuple[str, ...]:
-        """Why an estimator that beats cosine is not trusted yet."""
-        own, found = self.own, []
-        if own.additivity > ADDITIVE:
-            found.append(
-                f"predictions are {own.additivity:.1%} row + column effect: every target ranks "
-                "sources alike, and facility location is blind after its first pick"
-            )
-        if own.r2 <= 0:
-            found.append(f"R² is {own.r2:.3f}: the mean has the smaller error")
-        if self.over_additive.low <= 0:
-            found.append("ranks no better than one score per sample (additive ridge)")
-        return tuple(found)
-
-    def facts(self) -> dict[str, Any]:
-        """As stored with the estimator; JSON-able."""
-        return {
-            "network": self.network,
-            "verdict": self.verdict,
-            "doubts": list(self.doubts),
-            "figures": {
-                quadrant: {name: one.facts() for name, one in named.items()}
-                for quadrant, named in self.figures.items()
-            },
-            "spearman": asdict(self.spearman),
-            "over_cosine": asdict(self.over_cosine),
-            "over_additive": asdict(self.over_additive),
-            "error_saved": asdict(self.error_saved),
-            **self.settings,
-        }
-
-    def lines(self) -> list[str]:
-        """A short table for a person: pairs unseen on both sides, best rank first."""
-        rows = sorted(
-            self.figures["Q4"].items(), key=lambda item: -(item[1].spearman_per_target or 0.0)
-        )
-        fair = [top for top in self.own.top_k if top.chance <= 1 / 3]
-        k, chance = (fair[-1].k, fair[-1].chance) if fair else (0, 0.0)
-        out = [
-            f"{self.network}: {self.verdict}",
-            f"{self.own.pairs} pairs unseen on both sides, {self.own.ranked_targets} targets",
-            f"{'':24}{'R²':>8}{'rank ρ':>8}{f'top {k}':>8}{'additive':>10}",
-        ]
-        for name, one in rows:
-            mark = "→ " if name == self.network else "  "
-            r2 = None if name == RAW_COSINE else one.r2
-            top = next((top.overlap for top in one.top_k if top.k == k), None)
-            cells = _cell(r2, 8), _cell(one.spearman_per_target, 8), _cell(top, 8)
-            out.append(f"{mark + name:24}{''.join(cells)}{_cell(one.additivity, 10)}")
-        out.append(
-            f"a guess finds {chance:.2f} of the top {k}; rank ρ over cosine "
-            f"{self.over_cosine.mean:+.2f} "
-            f"[{self.over_cosine.low:+.2f}, {self.over_cosine.high:+.2f}]"
-        )
-        return [*out, *(f"doubt: {doubt}" for doubt in self.doubts)]
+    def gain(self, name: str, share: float) -> Gains | None:
+        """Selection gain in Q4 per target, (n_targets,); None where no set can be judged."""
+        found = selection_gain(self.pairs["Q4"], self.predicted["Q4"][name], share)
+        return None if found is None else found.per_target()
 
 
 def predict_held_out(
@@ -208,18 +122,18 @@ def cards(
             over_cosine=interval(rank[name] - rank["cosine"], seed=seed),
             over_additive=interval(rank[name] - rank["additive-ridge"], seed=seed),
             error_saved=interval(_error_saved(judged, predicted[name]), seed=seed),
+            selection=tuple(_share_gains(held_out, name, seed)),
             settings=settings,
         )
         for name in networks
     }
 
 
-def interval(values: Gains, *, seed: int) -> Interval:
-    """Mean, and 2.5 % and 97.5 % percentile of the mean over resampled targets."""
-    rng = np.random.default_rng(seed)
-    draws = rng.integers(0, len(values), size=(RESAMPLES, len(values)))
-    low, high = np.percentile(values[draws].mean(axis=1), [2.5, 97.5])
-    return Interval(float(values.mean()), float(low), float(high))
+def _share_gains(held_out: HeldOut, name: str, seed: int) -> Iterator[ShareGain]:
+    for share in SHARES:
+        own, cosine = held_out.gain(name, share), held_out.gain("cosine", share)
+        if own is not None and cosine is not None:
+            yield ShareGain(share, interval(own, seed=seed), interval(own - cosine, seed=seed))
 
 
 def _error_saved(pairs: Pairs, predicted: Gains) -> Gains:
@@ -247,7 +161,3 @@ def _joined(parts: Sequence[Pairs]) -> Pairs:
             for name in ("truth", "baseline", "targets", "sources", "folds")
         )
     )
-
-
-def _cell(value: float | None, width: int) -> str:
-    return f"{'–' if value is None else f'{value:.2f}':>{width}}"

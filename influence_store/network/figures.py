@@ -1,9 +1,7 @@
 """How close are predicted pair values to labels? Error, rank and structure, on a list of pairs.
 
-All functions read a `Pairs` list, so a design with holes needs no special case. Predictions of
-different fits are never ranked against each other: a row is one target in one fold, a column one
-source in one fold, and a target's figure is the mean over its rows. Rank correlation with a
-prediction that has no order (all equal) counts as 0; a row of equal labels is left out.
+A target's figure is the mean over its rows (see `judged`). Rank correlation with a prediction that
+has no order (all equal) counts as 0; a row of equal labels is left out.
 """
 
 from __future__ import annotations
@@ -16,51 +14,15 @@ from scipy import sparse
 from scipy.sparse.linalg import lsqr
 from scipy.stats import rankdata
 
+from influence_store.network.selection_gain import SetGain, set_gains
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
-    from influence_store.protocols import Gains, Ids
+    from influence_store.network.judged import Pairs
+    from influence_store.protocols import Gains
 
-MIN_PER_ROW = 3
 TOP_K = (1, 3, 5, 10)
-
-
-@dataclass(frozen=True)
-class Pairs:
-    """Judged pairs, all (n_pairs,): label, mean of the labels fitted, target, source, fold."""
-
-    truth: Gains
-    baseline: Gains
-    targets: Ids
-    sources: Ids
-    folds: Ids
-
-    @property
-    def rows(self) -> Ids:
-        """Numbers 0, 1, … of the rows, (n_pairs,)."""
-        return _numbered(self.targets, self.folds)
-
-    @property
-    def columns(self) -> Ids:
-        """Numbers 0, 1, … of the columns, (n_pairs,)."""
-        return _numbered(self.sources, self.folds)
-
-    def ranked_rows(self) -> Iterator[Ids]:
-        """Positions of the pairs, (n_rows, length), of rows with one number of labels at a time.
-
-        Rows have at least 3 labels that are not all equal.
-        """
-        if not len(self.truth):
-            return
-        rows = self.rows
-        order = np.argsort(rows, kind="stable")
-        length = np.bincount(rows)
-        start = np.cumsum(length) - length
-        for one in np.unique(length[length >= MIN_PER_ROW]):
-            at = order[start[length == one][:, None] + np.arange(one)]
-            at = at[np.ptp(self.truth[at], axis=1) > 0]
-            if len(at):
-                yield at
 
 
 @dataclass(frozen=True)
@@ -95,6 +57,7 @@ class Figures:
     spearman_pooled: float
     spearman_columns: float
     top_k: tuple[TopK, ...]
+    selection: tuple[SetGain, ...]
     calibration_slope: float | None
     calibration_intercept: float | None
 
@@ -125,6 +88,7 @@ def figures(pairs: Pairs, predicted: Gains) -> Figures:
         spearman_pooled=_one_row(pairs.truth, predicted),
         spearman_columns=_one_row(*_column_means(pairs, predicted)),
         top_k=tuple(top for k in TOP_K if (top := top_k(pairs, predicted, k)).rows),
+        selection=set_gains(pairs, predicted),
         calibration_slope=slope,
         calibration_intercept=intercept,
     )
@@ -219,12 +183,6 @@ def _column_means(pairs: Pairs, predicted: Gains) -> tuple[Gains, Gains]:
     column = pairs.columns
     count = np.bincount(column)
     return np.bincount(column, pairs.truth) / count, np.bincount(column, predicted) / count
-
-
-def _numbered(samples: Ids, folds: Ids) -> Ids:
-    keys = folds * (int(samples.max(initial=0)) + 1) + samples
-    numbers: Ids = np.unique(keys, return_inverse=True)[1]
-    return numbers
 
 
 def _places(values: Gains, k: int) -> Gains:

@@ -16,7 +16,7 @@ Kernels are Gaussian in the scaled features; they contain main effects as well a
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -103,6 +103,11 @@ def fit(
             "solver_residual": solved.residual,
         },
     )
+
+
+def settings_of(estimator: PairEstimator) -> Settings:
+    """The settings an estimator of this file was fitted with."""
+    return Settings(**{one.name: estimator.facts[one.name] for one in fields(Settings)})
 
 
 def _search(block: _Block, x: Gains, blocks_of_features: int, rng: np.random.Generator) -> Settings:

@@ -7,6 +7,7 @@ into one feature matrix of all samples concerned, so a sample that is both is on
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import product
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -98,29 +99,35 @@ class Fold:
 
 
 def folds(
-    pairs: SeedPairs, *, count: int = 4, seed: int, validation: float = 0.1
+    pairs: SeedPairs,
+    *,
+    targets: int = 4,
+    sources: int = 2,
+    repeats: int = 1,
+    seed: int,
+    validation: float = 0.1,
 ) -> Iterator[Fold]:
-    """Keep back one group of targets and one of sources, for each of `count`² combinations.
+    """Keep back one group of targets and one of sources, for each combination of the groups.
 
-    Every pair is thus judged once with both its samples unseen (Owen and Perry 2009 call this
-    bi-cross-validation): with few labels, a single split leaves too little to judge by. Groups
-    are dealt at random by sample, never by order. A pair is not fitted if its mirror image
-    (j, i) is judged. A tenth of the pairs of seen samples is kept back as Q1; Q1 to Q3 are judged
-    in the `count` combinations on the diagonal only.
+    Every pair is thus judged once per repeat with both its samples unseen (Owen and Perry 2009
+    call this bi-cross-validation): with few labels, a single split leaves too little to judge by.
+    Sources are dealt into two groups only, because a rank or a set among a handful of sources says
+    little about one among thousands. Groups are dealt at random by sample, never by order, anew
+    for each repeat. A pair is not fitted if its mirror image (j, i) is judged. A tenth of the
+    pairs of seen samples is kept back as Q1; Q1 to Q3 are judged once per group of targets.
     """
     rng = np.random.default_rng(seed)
-    row_group = _deal(pairs.targets, count, rng)
-    column_group = _deal(pairs.sources, count, rng)
-    spared = rng.random(len(pairs)) < validation
-    mirror_row, mirror_column = _mirror_groups(pairs, row_group, column_group)
-    nothing = np.zeros(len(pairs), bool)
-
-    for row in range(count):
-        for column in range(count):
+    for _ in range(repeats):
+        row_group = _deal(pairs.targets, targets, rng)
+        column_group = _deal(pairs.sources, sources, rng)
+        spared = rng.random(len(pairs)) < validation
+        mirror_row, mirror_column = _mirror_groups(pairs, row_group, column_group)
+        nothing = np.zeros(len(pairs), bool)
+        for row, column in product(range(targets), range(sources)):
             no_target, no_source = row_group == row, column_group == column
             seen = ~no_target & ~no_source
             judged = seen & spared, ~no_target & no_source, no_target & ~no_source
-            if row != column:
+            if column != row % sources:
                 judged = nothing, nothing, nothing
             masks = (*judged, no_target & no_source)
             mirrored = (mirror_row == row) & (mirror_column == column)

@@ -60,7 +60,7 @@ def train_network(
     vectors = torch.from_numpy(embedding.values)
     targets, sources = torch.from_numpy(pairs.targets), torch.from_numpy(pairs.sources)
     goal = torch.from_numpy(labels.astype(np.float32))[:, None]
-    with torch.random.fork_rng(devices=[]), _one_thread(torch):
+    with torch.random.fork_rng(devices=[]), one_thread(torch):
         torch.manual_seed(seed)
         network = torch.nn.Sequential(
             torch.nn.Linear(2 * vectors.shape[1], HIDDEN),
@@ -82,7 +82,7 @@ def train_network(
 
 
 @contextmanager
-def _one_thread(torch: Any) -> Iterator[None]:
+def one_thread(torch: Any) -> Iterator[None]:
     """Matrices this small lose twentyfold to waiting threads on a busy machine."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)

@@ -5,24 +5,34 @@ from __future__ import annotations
 import ctypes
 import logging
 import sys
+from functools import cache, cached_property
+from itertools import product
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import orjson
 
-from influence_store.errors import Incompatible
-from influence_store.protocols import Floats
+from influence_store.errors import Incompatible, MissingExtra
+from influence_store.extras import require
+from influence_store.network.cores import share
+from influence_store.protocols import Doubles, Floats
 from influence_store.schema.estimator import ONNX_FORMAT
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Iterable, Mapping
+    from types import ModuleType
 
     from influence_store.network.features import Features
 
 Device = Literal["auto", "cpu", "gpu"]
 
+#: Rows per run of a tower; 512 to 4,096 were no faster.
 BATCH_ROWS = 256
-TILE_TARGETS, TILE_SOURCES = 64, 256
+#: Pairs per run of the head. At 64 × 256, calls cost a dot head of rank 32 half of its time;
+#: larger tiles gain little more, and a caller with one target or one source pays for a whole one.
+TILE_TARGETS, TILE_SOURCES = 128, 512
+#: A power of two beside which the offset of a head vanishes (see `_relu_weight`).
+PROBE = np.float32(2.0**40)
 CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
 
 _log = logging.getLogger(__name__)
@@ -32,7 +42,8 @@ class OnnxEstimator:
     """The estimator in one ONNX file; `influence(target_vectors, source_vectors)` is its head.
 
     Every run has the same shape (short batches are filled up), so a sample's vector does not
-    depend on its neighbours. `metadata` holds what the exporter wrote; `provider` where it runs.
+    depend on its neighbours. A relu head on the CPU runs as a fused loop instead (fused_head),
+    which promises the same. `metadata` holds what the exporter wrote; `provider` where it runs.
     """
 
     def __init__(self, content: bytes, *, device: Device = "auto") -> None:
@@ -51,22 +62,7 @@ class OnnxEstimator:
 
     def check(self, features: Features, fingerprints: Mapping[str, str]) -> None:
         """Incompatible unless blocks, widths and producers are those it was trained on."""
-        given = dict(zip(features.names, features.dims, strict=True))
-        for name, dim in zip(self.features, self.dims, strict=True):
-            if given.get(name) != dim:
-                raise Incompatible(
-                    f"{self._name()} reads {name!r} with {dim} columns, found "
-                    f"{given.get(name, 'none')}",
-                    hint="embed with the embedder it was trained on, or train again",
-                )
-        for name, trained_on in self.metadata["fingerprints"].items():
-            if fingerprints.get(name) != trained_on:
-                raise Incompatible(
-                    f"{self._name()} was trained on {name!r} with fingerprint {trained_on}, found "
-                    f"{fingerprints.get(name, 'none')}",
-                    hint="embed with the embedder it was trained on, or train again: "
-                    "influence-store train …",
-                )
+        check_inputs(self.metadata, features, fingerprints)
 
     def target_vectors(self, features: Features) -> Floats:
         """(n, width): what a target brings to each of its pairs."""
@@ -79,18 +75,27 @@ class OnnxEstimator:
     def influence(self, target_vectors: Floats, source_vectors: Floats) -> Floats:
         """S (r, c) from vectors (r, width), (c, width); higher as in the labels it learned."""
         self._check_width(target_vectors, source_vectors)
+        if self._fused is not None:
+            fused: Floats = self._fused.relu_pairs(
+                target_vectors, source_vectors, self._relu_weight, self._offset
+            )
+            return fused
         out = np.empty((len(target_vectors), len(source_vectors)), np.float32)
-        for row in range(0, len(target_vectors), TILE_TARGETS):
+
+        def tile(corner: tuple[int, int]) -> None:
+            row, column = corner
             targets = target_vectors[row : row + TILE_TARGETS]
-            for column in range(0, len(source_vectors), TILE_SOURCES):
-                sources = source_vectors[column : column + TILE_SOURCES]
-                tile = self._run(
-                    "influence",
-                    target_vectors=_filled(targets, TILE_TARGETS),
-                    source_vectors=_filled(sources, TILE_SOURCES),
-                )
-                cells = out[row : row + TILE_TARGETS, column : column + TILE_SOURCES]
-                cells[:] = tile[: len(targets), : len(sources)]
+            sources = source_vectors[column : column + TILE_SOURCES]
+            values = self._run(
+                "influence",
+                target_vectors=_filled(targets, TILE_TARGETS),
+                source_vectors=_filled(sources, TILE_SOURCES),
+            )
+            cells = out[row : row + TILE_TARGETS, column : column + TILE_SOURCES]
+            cells[:] = values[: len(targets), : len(sources)]
+
+        rows = range(0, len(target_vectors), TILE_TARGETS)
+        self._share(tile, product(rows, range(0, len(source_vectors), TILE_SOURCES)))
         return out
 
     __call__ = influence
@@ -100,28 +105,70 @@ class OnnxEstimator:
         if not self.metadata["panel_ids"]:
             raise Incompatible(f"{self._name()} has no reference panel")
         self._check_width(source_vectors)
-        means = [
-            self._run(
-                "influence",
-                source_vectors=_filled(source_vectors[k : k + TILE_SOURCES], TILE_SOURCES),
-            ).mean(axis=0, dtype=np.float64)[: len(source_vectors) - k]
-            for k in range(0, len(source_vectors), TILE_SOURCES)
-        ]
-        return np.concatenate([np.zeros(0), *means]).astype(np.float32)
+        if self._fused is not None and self._panel is not None:
+            means: Doubles = self._fused.relu_panel_means(
+                self._panel, source_vectors, self._relu_weight, self._offset
+            )
+            return means.astype(np.float32)
+        out = np.empty(len(source_vectors), np.float32)
+
+        def tile(k: int) -> None:
+            sources = source_vectors[k : k + TILE_SOURCES]
+            values = self._run("influence", source_vectors=_filled(sources, TILE_SOURCES))
+            out[k : k + TILE_SOURCES] = values.mean(axis=0, dtype=np.float64)[: len(sources)]
+
+        self._share(tile, range(0, len(source_vectors), TILE_SOURCES))
+        return out
+
+    @cached_property
+    def _fused(self) -> ModuleType | None:
+        """The fused loops, where the head is relu, runs on the CPU and numba is installed."""
+        return _fused_head() if self.metadata["head"] == "relu" and self.provider == CPU else None
+
+    @cached_property
+    def _panel(self) -> Floats | None:
+        """Target vectors of the panel, where the file tells them (older ones do not)."""
+        told = "panel_vectors" in {output.name for output in self._session.get_outputs()}
+        return self._run("panel_vectors") if told else None
+
+    @cached_property
+    def _offset(self) -> float:
+        """S of two vectors of zeros."""
+        zero = np.zeros((1, self.width), np.float32)
+        return float(self._run("influence", target_vectors=zero, source_vectors=zero)[0, 0])
+
+    @cached_property
+    def _relu_weight(self) -> Floats:
+        """a_k = (S(2⁴⁰ e_k, 0) − S(0, 0)) / 2⁴⁰: the graph itself is asked, and answers exactly.
+
+        Of a sum with one term only its rounding to float32 is lost, less than 1e-7 of a_k.
+        """
+        axes = PROBE * np.eye(self.width, dtype=np.float32)
+        zero = np.zeros((1, self.width), np.float32)
+        answers = self._run("influence", target_vectors=axes, source_vectors=zero)[:, 0]
+        weight: Floats = ((answers.astype(np.float64) - self._offset) / PROBE).astype(np.float32)
+        return weight
 
     def _vectors(self, role: str, features: Features) -> Floats:
-        x = features.select(self.features)
+        x = features if features.names == self.features else features.select(self.features)
         if x.dims != self.dims:
             raise Incompatible(
                 f"{self._name()} reads {dict(zip(self.features, self.dims, strict=True))} columns, "
                 f"found {dict(zip(x.names, x.dims, strict=True))}"
             )
         out = np.empty((len(x), self.width), np.float32)
-        for k in range(0, len(x), BATCH_ROWS):
+
+        def batch(k: int) -> None:
             rows = x.values[k : k + BATCH_ROWS]
             fed = {f"{role}_features": _filled(rows, BATCH_ROWS)}
             out[k : k + BATCH_ROWS] = self._run(f"{role}_vector", **fed)[: len(rows)]
+
+        self._share(batch, range(0, len(x), BATCH_ROWS))
         return out
+
+    def _share(self, work: Callable[[Any], None], items: Iterable[Any]) -> None:
+        """Several runs at once on the CPU; a GPU has its own ways."""
+        share(work, items, threads=None if self.provider == CPU else 1)
 
     def _run(self, output: str, **inputs: Floats) -> Floats:
         result: Floats = self._session.run([output], inputs)[0]
@@ -138,12 +185,35 @@ class OnnxEstimator:
         return f"estimator {self.metadata['network']!r}"
 
 
+def check_inputs(
+    metadata: Mapping[str, Any], features: Features, fingerprints: Mapping[str, str]
+) -> None:
+    """Incompatible unless blocks, widths and producers are those that the file's metadata name."""
+    reader = f"estimator {metadata['network']!r}"
+    given = dict(zip(features.names, features.dims, strict=True))
+    for name, dim in zip(metadata["features"], metadata["dims"], strict=True):
+        if given.get(name) != dim:
+            raise Incompatible(
+                f"{reader} reads {name!r} with {dim} columns, found {given.get(name, 'none')}",
+                hint="embed with the embedder it was trained on, or train again",
+            )
+    for name, trained_on in metadata["fingerprints"].items():
+        if fingerprints.get(name) != trained_on:
+            raise Incompatible(
+                f"{reader} was trained on {name!r} with fingerprint {trained_on}, found "
+                f"{fingerprints.get(name, 'none')}",
+                hint="embed with the embedder it was trained on, or train again: "
+                "influence-store train …",
+            )
+
+
 def _session(content: bytes, device: Device) -> tuple[Any, str]:
     """A session and the provider it got; a GPU asked for and not got is told, or refused."""
     import onnxruntime as ort
 
     options = ort.SessionOptions()
     options.log_severity_level = 3
+    options.intra_op_num_threads = options.inter_op_num_threads = 1  # runs share the cores
     wants_gpu = device == "gpu" or (device == "auto" and _driver_present())
     offered = CUDA in ort.get_available_providers()
     asked = [CUDA, CPU] if wants_gpu and offered else [CPU]
@@ -159,6 +229,19 @@ def _session(content: bytes, device: Device) -> tuple[Any, str]:
     return session, got
 
 
+@cache
+def _fused_head() -> ModuleType | None:
+    """The module of fused loops, or None, said once: without numba a relu head crawls."""
+    try:
+        require("numba", extra="fast")
+    except MissingExtra as error:
+        _log.warning("relu heads run through ONNX Runtime, tens of times slower: %s", error)
+        return None
+    from influence_store.network import fused_head
+
+    return fused_head
+
+
 def _driver_present() -> bool:
     """Whether this machine has an NVIDIA driver at all."""
     try:
@@ -169,7 +252,9 @@ def _driver_present() -> bool:
 
 
 def _filled(rows: Floats, size: int) -> Floats:
-    """`rows` and as many zero rows as make it `size`, contiguous float32."""
+    """`rows` and as many zero rows as make it `size`, contiguous float32; no copy of a full one."""
+    if len(rows) == size:
+        return np.ascontiguousarray(rows, np.float32)
     out = np.zeros((size, rows.shape[1]), np.float32)
     out[: len(rows)] = rows
     return out

@@ -9,17 +9,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from influence_store.network import kernel_ridge
 from influence_store.network.baselines import fit_cosine
 from influence_store.network.labels import SeedPairs
 from influence_store.network.predict import predict_pairs
-from influence_store.schema.estimator import Beside, Columns, Head, PairEstimator, Scale, Tower
+from influence_store.network.side_by_side import side_by_side
 
 if TYPE_CHECKING:
     from influence_store.network.features import Features
-    from influence_store.schema.estimator import Layer
+    from influence_store.schema.estimator import PairEstimator
 
 
 def fit(pairs: SeedPairs, features: Features, *, seed: int) -> PairEstimator:
@@ -28,18 +26,10 @@ def fit(pairs: SeedPairs, features: Features, *, seed: int) -> PairEstimator:
     explained = predict_pairs(cosine, features, pairs.targets, pairs.sources)
     rest = SeedPairs(pairs.targets, pairs.sources, pairs.values - explained, pairs.dropped)
     correction = kernel_ridge.fit(rest, features, seed=seed)
-    both = (cosine, correction)
-    d = features.values.shape[1]
-    width = sum(one.target_tower.d_out for one in both)
-    target = tuple(_scaled_part(one, one.target_tower, features) for one in both)
-    source = tuple(_scaled_part(one, one.source_tower, features) for one in both)
-    return PairEstimator(
-        network="residual-on-cosine",
-        features=features.names,
-        dims=features.dims,
-        target_tower=Tower((Beside(target),), d, width),
-        source_tower=Tower((Beside(source),), d, width),
-        head=Head("dot", 1.0, sum(one.head.offset for one in both)),
+    return side_by_side(
+        "residual-on-cosine",
+        [(cosine, 1.0), (correction, 1.0)],
+        features,
         facts={
             "labels": pairs.facts(),
             "seed": seed,
@@ -47,10 +37,3 @@ def fit(pairs: SeedPairs, features: Features, *, seed: int) -> PairEstimator:
             "correction": dict(correction.facts),
         },
     )
-
-
-def _scaled_part(one: PairEstimator, tower: Tower, features: Features) -> tuple[Layer, ...]:
-    """The tower of a dot estimator, reading its blocks, with √scale in its vectors."""
-    start, stop = features.span(one.features)
-    root = np.full(tower.d_out, np.sqrt(one.head.scale), np.float32)
-    return (Columns(start, stop), *tower.layers, Scale(root, np.zeros_like(root)))

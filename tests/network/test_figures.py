@@ -5,7 +5,6 @@ import pytest
 from scipy import stats
 
 from influence_store.network.figures import (
-    Pairs,
     calibration,
     figures,
     kendall,
@@ -15,6 +14,7 @@ from influence_store.network.figures import (
     top_k,
     without_effects,
 )
+from influence_store.network.judged import Pairs
 
 RNG = np.random.default_rng(0)
 

@@ -5,7 +5,8 @@ import pytest
 
 from influence_store.network import nn_cift
 from influence_store.network.features import Features
-from influence_store.network.figures import Pairs, r_squared
+from influence_store.network.figures import r_squared
+from influence_store.network.judged import Pairs
 from influence_store.network.labels import SeedPairs
 from influence_store.schema.estimator import Affine, Head, Tower
 

@@ -1,17 +1,19 @@
 from __future__ import annotations
 
 import logging
+import sys
 
 import numpy as np
 import pytest
 
 from influence_store.errors import Incompatible
-from influence_store.network import NETWORKS, onnx_estimator
+from influence_store.network import NETWORKS, cores, onnx_estimator
 from influence_store.network.features import Features
 from influence_store.network.onnx_estimator import OnnxEstimator
 
 pytest.importorskip("onnx")
 from influence_store.exporters.onnx import export_onnx
+from influence_store.schema.estimator import Affine, Head, PairEstimator, Tower
 
 FINGERPRINTS = {"embedding": "e" * 32, "lengths": "1" * 32}
 
@@ -25,6 +27,32 @@ def trained(planter, name="two-step-kernel-ridge"):
         estimator, fingerprints=used, panel=read.values[:5], panel_ids=tuple("abcde")
     )
     return estimator, OnnxEstimator(content, device="cpu"), planted.features
+
+
+def drawn(planter, head):
+    """An estimator with random towers and this head, its file opened, and the features."""
+    rng, features = np.random.default_rng(5), planter.features
+    d, h = features.values.shape[1], len(head.weight)
+    weights, biases = rng.normal(size=(2, d, h)).astype("f"), rng.normal(size=(2, h)).astype("f")
+    towers = [Tower((Affine(*one),), d, h) for one in zip(weights, biases, strict=True)]
+    estimator = PairEstimator("x", features.names, features.dims, *towers, head, {})
+    content = export_onnx(
+        estimator, fingerprints={}, panel=features.values[:5], panel_ids=tuple("abcde")
+    )
+    return estimator, OnnxEstimator(content, device="cpu"), features
+
+
+def relu_head(offset=0.25):
+    weight = np.random.default_rng(6).normal(size=11) / 9
+    return Head("relu", 0.7, offset, weight.astype("f"))
+
+
+@pytest.fixture
+def no_numba(monkeypatch):
+    monkeypatch.setitem(sys.modules, "numba", None)
+    onnx_estimator._fused_head.cache_clear()
+    yield
+    onnx_estimator._fused_head.cache_clear()
 
 
 @pytest.mark.parametrize(
@@ -69,6 +97,96 @@ def test_panel_influence_is_the_mean_over_the_panel_and_never_depends_on_neighbo
     np.testing.assert_allclose(whole, by_hand, atol=1e-6)
     np.testing.assert_array_equal(loaded.panel_influence(q[::-1])[::-1], whole)
     assert loaded.panel_influence(q[:0]).shape == (0,)
+
+
+def test_values_do_not_depend_on_the_number_of_cores_by_one_bit(planter, monkeypatch):
+    _, loaded, features = trained(planter)
+    many = Features(np.tile(features.values, (20, 1)), features.names, features.dims)
+
+    def run(threads):
+        monkeypatch.setattr(cores, "cores", lambda: threads)
+        p, q = loaded.target_vectors(many), loaded.source_vectors(many)
+        return p, q, loaded.influence(p[:300], q), loaded.panel_influence(q)
+
+    for alone, together in zip(run(1), run(4), strict=True):
+        np.testing.assert_array_equal(together, alone)
+
+
+def test_a_pair_does_not_depend_on_its_neighbours_by_one_bit(planter):
+    # rank 300: matrix products cut long sums into pieces, differently for different shapes
+    wide = Head("dot", 0.01, 0.0, np.zeros(300, np.float32))
+    random = [drawn(planter, head) for head in (wide, relu_head())]
+    for _, loaded, features in (trained(planter), *random):
+        p, q = loaded.target_vectors(features), loaded.source_vectors(features)
+        p, q = np.tile(p, (2, 1)), np.tile(q, (10, 1))
+        whole = loaded.influence(p, q)
+        np.testing.assert_array_equal(whole, np.tile(whole[:120, :120], (2, 10)))
+        order = np.random.default_rng(0).permutation(len(q))
+        np.testing.assert_array_equal(loaded.influence(p[5:77], q[order]), whole[5:77, order])
+        for i, j in ((0, 0), (70, 1030), (239, 1199)):
+            assert loaded.influence(p[i : i + 1], q[j : j + 1])[0, 0] == whole[i, j]
+
+
+def test_a_relu_head_runs_fused_and_says_what_the_estimator_says(planter):
+    pytest.importorskip("numba")
+    estimator, loaded, features = drawn(planter, relu_head())
+    assert loaded._fused is not None
+    p, q = loaded.target_vectors(features), loaded.source_vectors(features)
+    expected = estimator.predict(features.values, features.values)
+    off = np.abs(loaded.influence(p, q) - expected) / np.maximum(1, np.abs(expected))
+    assert off.max() < 2e-5  # towers and head are each within 1e-5
+    np.testing.assert_allclose(loaded.panel_influence(q), expected[:5].mean(0), atol=2e-5)
+
+
+@pytest.mark.parametrize("offset", [0.0, 0.25, -3e4])
+def test_the_graph_tells_the_weights_of_its_head_exactly_whatever_the_offset(planter, offset):
+    estimator, loaded, _ = drawn(planter, relu_head(offset))
+    assert loaded._offset == np.float32(offset)
+    weight = np.float32(0.7) * estimator.head.weight.astype(np.float64)
+    np.testing.assert_allclose(loaded._relu_weight, weight, rtol=3e-7)
+
+
+def test_without_numba_a_relu_head_runs_through_onnx_runtime_and_that_is_told_once(
+    planter, no_numba, caplog
+):
+    estimator, loaded, features = drawn(planter, relu_head())
+    p, q = loaded.target_vectors(features), loaded.source_vectors(features)
+    with caplog.at_level(logging.WARNING):
+        slow, means = loaded.influence(p, q), loaded.panel_influence(q)
+        drawn(planter, relu_head())[1].influence(p, q)
+    assert len(caplog.records) == 1
+    assert "pip install 'influence-store[fast]'" in caplog.text
+    expected = estimator.predict(features.values, features.values)
+    np.testing.assert_allclose(slow, expected, atol=2e-5)
+    np.testing.assert_allclose(means, expected[:5].mean(0), atol=2e-5)
+
+
+def test_a_dot_head_never_asks_for_numba(planter, no_numba, caplog):
+    _, loaded, features = trained(planter)
+    with caplog.at_level(logging.WARNING):
+        loaded.influence(loaded.target_vectors(features), loaded.source_vectors(features))
+    assert not caplog.records
+
+
+def test_a_relu_head_on_a_gpu_stays_there(planter):
+    _, loaded, _ = drawn(planter, relu_head())
+    loaded.provider = onnx_estimator.CUDA
+    assert loaded._fused is None
+
+
+def test_a_file_that_does_not_tell_its_panel_gives_the_same_means(planter):
+    estimator, loaded, features = drawn(planter, relu_head())
+    onnx = pytest.importorskip("onnx")
+    content = export_onnx(
+        estimator, fingerprints={}, panel=features.values[:5], panel_ids=tuple("abcde")
+    )
+    model = onnx.load_from_string(content)
+    for told in [one for one in model.graph.output if one.name == "panel_vectors"]:
+        model.graph.output.remove(told)
+    silent = OnnxEstimator(model.SerializeToString(), device="cpu")
+    assert silent._panel is None
+    q = loaded.source_vectors(features)
+    np.testing.assert_allclose(silent.panel_influence(q), loaded.panel_influence(q), atol=1e-6)
 
 
 def test_another_embedder_is_refused_by_fingerprint_with_the_way_out(planter):

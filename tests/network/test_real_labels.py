@@ -7,7 +7,8 @@ import pytest
 
 from influence_store.network import NETWORKS
 from influence_store.network.features import Features, lengths
-from influence_store.network.figures import Figures, Pairs, figures
+from influence_store.network.figures import Figures, figures
+from influence_store.network.judged import Pairs
 from influence_store.network.labels import SeedPairs, usable
 from influence_store.network.predict import predict_pairs
 from influence_store.network.train import train

@@ -1,0 +1,52 @@
+"""How is an exported estimator of scores run? Through ONNX Runtime, in runs of one shape."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import orjson
+
+from influence_store.errors import Incompatible
+from influence_store.network.onnx_estimator import BATCH_ROWS, _filled, _session, check_inputs
+from influence_store.schema.estimator import SCORE_FORMAT
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from influence_store.network.features import Features
+    from influence_store.network.onnx_estimator import Device
+    from influence_store.protocols import Floats
+
+
+class OnnxScores:
+    """The estimator of scores in one ONNX file; `metadata` and `provider` as of OnnxEstimator.
+
+    A short batch is filled up, so a sample's score does not depend on its neighbours.
+    """
+
+    def __init__(self, content: bytes, *, device: Device = "auto") -> None:
+        self._session, self.provider = _session(content, device)
+        written = self._session.get_modelmeta().custom_metadata_map
+        if written.get("format") != f'"{SCORE_FORMAT}"':
+            raise Incompatible(
+                f"the ONNX file has format {written.get('format', 'none')}, "
+                f"expected {SCORE_FORMAT!r}",
+                hint="train it again: influence-store train …",
+            )
+        self.metadata: dict[str, Any] = {key: orjson.loads(text) for key, text in written.items()}
+        self.features = tuple(self.metadata["features"])
+
+    def check(self, features: Features, fingerprints: Mapping[str, str]) -> None:
+        """Incompatible unless blocks, widths and producers are those it was trained on."""
+        check_inputs(self.metadata, features, fingerprints)
+
+    def scores(self, features: Features) -> Floats:
+        """One score per row, (n,), in the teacher's own units; higher as in its values."""
+        rows = features.select(self.features).values
+        out = np.empty(len(rows), np.float32)
+        for k in range(0, len(rows), BATCH_ROWS):
+            part = rows[k : k + BATCH_ROWS]
+            fed = {"features": _filled(part, BATCH_ROWS)}
+            out[k : k + BATCH_ROWS] = self._session.run(["score"], fed)[0][: len(part)]
+        return out
