@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from influence_store.jobs.ingest import IngestReport
     from influence_store.jobs.refresh import Plan
     from influence_store.jobs.select import SelectReport
-    from influence_store.jobs.train import TrainReport
+    from influence_store.jobs.train_report import TrainReport
     from influence_store.store.store import Version
 
 PAIRS = 400

@@ -1,8 +1,10 @@
 """`fill`: the missing cells of an estimator's columns, through ONNX Runtime.
 
-The embedding of every row comes first (for rows that have none), then two tower outputs and one
-scalar per row: the mean predicted influence on the estimator's pinned reference panel. The panel
-is part of the estimator, so a row keeps its value when other rows arrive.
+The embedding of every row comes first (for rows that have none). An estimator of pairs then leaves
+two tower outputs and one scalar per row: the mean predicted influence on its pinned reference
+panel. The panel is part of the estimator, so a row keeps its value when other rows arrive. One of
+scores leaves the estimated score alone, also of rows its teacher has measured: an order needs all
+rows on one scale, and the teacher's own values stay what they are, in their own column.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ import pyarrow as pa
 from influence_store.errors import Incompatible
 from influence_store.jobs.features import block_fingerprints, gather
 from influence_store.jobs.samples import chunks
-from influence_store.network.onnx_estimator import OnnxEstimator
+from influence_store.network.score_onnx import OnnxScores
 from influence_store.progress import progress
 from influence_store.schema import tables
 
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from pyroaring import BitMap
 
     from influence_store.jobs.estimators import Trained
+    from influence_store.network.onnx_estimator import OnnxEstimator
     from influence_store.protocols import Floats, Ids
     from influence_store.store.store import Store, Version
 
@@ -63,7 +66,7 @@ def fill(store: Store, version: Version, trained: Trained) -> FillReport:
     it reads one): the message names the command that makes them.
     """
     producer = trained.producer
-    estimator = trained.open(store)
+    estimator = trained.open(store) if trained.of_pairs else trained.open_scores(store)
     scope = f"fill:{producer.fingerprint}:{version.dataset}"
     params = {"dataset": str(version), "estimator": producer.name}
     with store.claim("fill", scope, params) as run:
@@ -87,32 +90,24 @@ def fill(store: Store, version: Version, trained: Trained) -> FillReport:
 
 
 def _predict(
-    store: Store, trained: Trained, estimator: OnnxEstimator, part: BitMap
+    store: Store, trained: Trained, estimator: OnnxEstimator | OnnxScores, part: BitMap
 ) -> pa.RecordBatch:
     sids = np.asarray(part.to_array(), np.int64)
     features, usable = gather(store, sids, trained.features, trained.embedder, trained.state)
     estimator.check(features, block_fingerprints(trained.features, trained.embedder, trained.state))
+    if isinstance(estimator, OnnxScores):
+        return _batch(sids, estimator.scores(features), usable)
     source_vectors = estimator.source_vectors(features)
-    return _batch(
-        sids,
-        estimator.panel_influence(source_vectors),
-        estimator.target_vectors(features),
-        source_vectors,
-        usable,
-    )
+    influence = estimator.panel_influence(source_vectors)
+    return _batch(sids, influence, usable, estimator.target_vectors(features), source_vectors)
 
 
-def _batch(
-    sids: Ids, influence: Floats, targets: Floats, sources: Floats, usable: Any
-) -> pa.RecordBatch:
-    width = targets.shape[1]
+def _batch(sids: Ids, influence: Floats, usable: Any, *sides: Floats) -> pa.RecordBatch:
+    """One row per sid; `sides` are the vectors as target and as source, or none."""
+    width = sides[0].shape[1] if sides else 0
+    vectors = [pa.FixedSizeListArray.from_arrays(pa.array(side.ravel()), width) for side in sides]
     return pa.record_batch(
-        [
-            pa.array(sids),
-            pa.array(influence, mask=~usable),
-            pa.FixedSizeListArray.from_arrays(pa.array(targets.ravel()), width),
-            pa.FixedSizeListArray.from_arrays(pa.array(sources.ravel()), width),
-        ],
+        [pa.array(sids), pa.array(influence, mask=~usable), *vectors],
         schema=tables.estimate(width),
     )
 
@@ -135,7 +130,11 @@ def _require_inputs(store: Store, version: Version, missing: BitMap, trained: Tr
 
 
 def _report(
-    version: Version, trained: Trained, estimator: OnnxEstimator, filled: int, null: int
+    version: Version,
+    trained: Trained,
+    estimator: OnnxEstimator | OnnxScores,
+    filled: int,
+    null: int,
 ) -> FillReport:
     return FillReport(
         dataset=str(version),

@@ -9,6 +9,7 @@ from influence_store.errors import Incompatible
 from influence_store.influence import METHODS
 from influence_store.jobs.cells import how_measured
 from influence_store.jobs.estimators import find_estimator, trained_estimators
+from influence_store.jobs.evaluate import known_transfer
 from influence_store.selection.views import CosineView, EstimatorView, ProductView
 
 if TYPE_CHECKING:
@@ -57,6 +58,8 @@ class Kernel:
             self.store.vectors(self.producer, targets, "target_vector"),
             self.store.vectors(self.producer, sources, "source_vector"),
             self.estimator.influence,
+            # The head tiles by itself: it needs the answer and its copy, not width times that.
+            pair_bytes=16,
         )
 
     def cosine(self, targets: Ids, sources: Ids) -> PairwiseView:
@@ -87,14 +90,41 @@ def choose_kernel(
     trained = _estimator(store, versions, name)
     if trained is None:
         return cosine
-    if trained.row.verdict not in TRUSTED and not accept_weak:
+    verdict, notes = _verdict_on(store, trained, versions[0])
+    if verdict not in TRUSTED and not accept_weak:
         note = (
-            f"estimator {trained.producer.name} is {trained.row.verdict!r}: falling back to "
-            "cosine (--accept-weak uses it all the same)"
+            f"estimator {trained.producer.name} is {verdict!r}: falling back to cosine "
+            "(--accept-weak uses it all the same)"
         )
-        return replace(cosine, notes=(note,))
+        return replace(cosine, notes=(*notes, note))
     producer = trained.producer
-    return Kernel(store, producer.name, producer, trained.embedder, trained.open(store))
+    return Kernel(
+        store, producer.name, producer, trained.embedder, trained.open(store), notes=notes
+    )
+
+
+def _verdict_on(store: Store, trained: Trained, version: Version) -> tuple[str, tuple[str, ...]]:
+    """The verdict that counts for `version`, and what to say about where it comes from.
+
+    On a dataset that it was not trained on, that of `evaluate --on` there, if anybody ran it.
+    """
+    home = store.version_by_id(trained.row.dataset_version_id).dataset
+    if home == version.dataset:
+        return trained.row.verdict, ()
+    name = trained.producer.name
+    known = known_transfer(store, trained, version.dataset)
+    if known is None:
+        told = (
+            f"estimator {name} was trained on {home} and never measured on {version.dataset}: "
+            f"influence-store evaluate {name} --on {version.dataset}"
+        )
+        return trained.row.verdict, (told,)
+    rank = known["card"]["spearman"]
+    told = (
+        f"estimator {name} was trained on {home}; on {version.dataset} its rank ρ is "
+        f"{rank['mean']:.2f} [{rank['low']:.2f}, {rank['high']:.2f}]"
+    )
+    return known["verdict"], (told,)
 
 
 def bilinear_sides(store: Store, name: str) -> tuple[Producer, Producer | None] | None:
@@ -153,6 +183,8 @@ def _estimator(store: Store, versions: list[Version], name: str | None) -> Train
         ]
         return covering[-1] if covering else None
     trained = find_estimator(store, name)
+    if not trained.of_pairs:
+        trained.open(store)  # says what a score is good for instead
     if missing := _missing(store, trained.producer, versions):
         raise Incompatible(
             f"{name} has no estimate for {missing[1]} rows of {missing[0]}",

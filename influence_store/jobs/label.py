@@ -12,8 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 from influence_store.errors import UsageError
 from influence_store.influence import METHODS
+from influence_store.influence.design import COMPLETE
+from influence_store.jobs.active import ACTIVE, ActiveReport, label_active
+from influence_store.jobs.agreement import AgreementReport, label_again
 from influence_store.jobs.budget import Budget, parse_share
-from influence_store.jobs.label_pairs import PairsReport, label_pairs
+from influence_store.jobs.label_pairs import PairsReport, check_design, label_pairs
 from influence_store.jobs.label_plan import LabelPlan, plan
 from influence_store.jobs.label_rows import (
     Column,
@@ -90,28 +93,38 @@ def label(
     *,
     targets: Version | None = None,
     subtask_by: str | None = None,
+    design: str = COMPLETE,
     plan_only: bool = False,
-) -> PairsReport | RowsReport | LabelPlan:
+) -> PairsReport | ActiveReport | RowsReport | LabelPlan:
     """Measure the methods called `names` on `version`, as far as `budget` goes.
 
     Pointwise methods give one number per row; bilinear ones a vector per row and, with `targets`,
-    the help for them; a pairwise method is asked about a seed of pairs. What is known already,
-    from any run or dataset, is not asked again; what does not fit the model is null, never cut.
-    `plan_only` measures what it would cost and writes nothing.
+    the help for them; a pairwise method is asked about a seed of pairs, laid out by `design`. What
+    is known already, from any run or dataset, is not asked again; what does not fit the model is
+    null, never cut. `plan_only` measures what it would cost and writes nothing.
     """
     kinds = [METHODS.get(name).spec.kind for name in names]
     pairwise = "pairwise" in kinds
     budget.check(pairs=pairwise)
     if pairwise and len(names) > 1:
         raise UsageError("a pairwise method is labelled by itself", hint="one --method a time")
+    if design != COMPLETE and not pairwise:
+        raise UsageError("--design lays out pairs; these methods ask about rows", hint="leave it")
     if subtask_by is not None and (targets is None or "bilinear" not in kinds):
         raise UsageError("--subtasks divides the targets of a bilinear method", hint="--targets D")
+    check_design(design, ACTIVE)
     workshop = Workshop(store, version, targets, choice)
     if plan_only:
-        return plan(store, version, workshop, names, budget, choice.seed, targets=targets)
+        return plan(
+            store, version, workshop, names, budget, choice.seed, targets=targets, design=design
+        )
     methods = workshop.methods(names)
+    if pairwise and design == ACTIVE:
+        return label_active(store, version, targets or version, methods[0], budget, choice.seed)
     if pairwise:
-        return label_pairs(store, version, targets or version, methods[0], budget, choice.seed)
+        return label_pairs(
+            store, version, targets or version, methods[0], budget, choice.seed, design=design
+        )
     return _label_rows(store, version, workshop, methods, budget, choice.seed, targets, subtask_by)
 
 
@@ -130,11 +143,14 @@ def label_by_options(
     settings: Mapping[str, str],
     seed: int,
     cache: Path,
+    design: str | None = None,
+    again: int | None = None,
     **how_much: Any,
-) -> PairsReport | RowsReport | LabelPlan | StateReport:
+) -> PairsReport | ActiveReport | RowsReport | LabelPlan | StateReport | AgreementReport:
     """`label` as the command line says it; `llm-state` is the one column without a budget."""
     names = tuple(methods) or ("delift",)
     version = store.version(dataset)
+    served = store.version(targets) if targets else None
     if names == (KIND,):
         if plan_only or any(how_much.values()):
             raise UsageError(
@@ -152,14 +168,22 @@ def label_by_options(
     choice = ModelChoice(
         model, cache, max_response_tokens, max_tokens, settings, parse_share(warmup), seed
     )
+    if again is not None:
+        if plan_only or design or any(how_much.values()) or len(names) > 1:
+            raise UsageError(
+                "--again asks one method about pairs that are known; no --plan, --design or budget",
+                hint=f"influence-store label {dataset} --method {names[0]} --model M --again 200",
+            )
+        return label_again(store, version, served or version, names[0], choice, pairs=again)
     return label(
         store,
         version,
         names,
         choice,
         Budget.of(**how_much),
-        targets=store.version(targets) if targets else None,
+        targets=served,
         subtask_by=subtasks,
+        design=design or COMPLETE,
         plan_only=plan_only,
     )
 

@@ -1,4 +1,4 @@
-"""`label` for pairwise methods: a seed of pairs, a few sources against many targets.
+"""`label` for pairwise methods: a seed of pairs, asked source by source.
 
 base passes for the seed's samples → one source after another against all its targets
 → publish every few seconds, so that a killed run loses one batch and pays for nothing twice
@@ -15,7 +15,8 @@ import polars as pl
 import pyarrow as pa
 from pyroaring import BitMap
 
-from influence_store.influence.design import column_design
+from influence_store.errors import NotFound
+from influence_store.influence.design import COMPLETE, DESIGNS
 from influence_store.jobs.cells import content_ids
 from influence_store.jobs.llm_state import compute_states, read_states, state_producer
 from influence_store.jobs.samples import read_samples
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from influence_store.influence.base import LlmState
     from influence_store.influence.delift import Delift
     from influence_store.jobs.budget import Budget
-    from influence_store.protocols import Ids, PairwiseInfluence
+    from influence_store.protocols import Doubles, Ids, PairwiseInfluence
     from influence_store.schema.catalog import Producer
     from influence_store.schema.sample import Sample
     from influence_store.store.runs import ActiveRun
@@ -45,6 +46,7 @@ class PairsReport:
     dataset: str
     targets: str
     method: str
+    design: str
     outputs: tuple[str, ...]
     fingerprint: str
     sources: int
@@ -66,7 +68,7 @@ class PairsReport:
         null = f", {self.null:,} null (too long for the LLM)" if self.null else ""
         return [
             f"{self.method}: {self.sources:,} sources of {self.dataset} × {self.target_rows:,} "
-            f"targets of {self.targets}",
+            f"targets of {self.targets} ({self.design} design)",
             f"  {self.scored:,} pairs scored{null}, {self.reused:,} known already",
             f"  {self.llm_passes:,} LLM passes, {self.llm_tokens:,} tokens, {self.seconds:.0f} s "
             f"({self.seconds_per_pair:.3f} s per pair)",
@@ -80,42 +82,32 @@ def label_pairs(
     method: PairwiseInfluence[Any],
     budget: Budget,
     seed: int,
+    *,
+    design: str = COMPLETE,
 ) -> PairsReport:
     """Fill the seed of `method` with sources from `version` and targets from `targets`.
 
-    Pairs that are known already, from any run or dataset, are not asked again. A pair that does
-    not fit the LLM is stored as null, never cut; a sample is never paired with itself.
+    `design` is a name in `influence.design.DESIGNS`; NotFound for any other. Pairs that are known
+    already, from any run or dataset, are not asked again. A pair that does not fit the LLM is
+    stored as null, never cut; a sample is never paired with itself.
     """
     began, cpu_began = time.monotonic(), time.process_time()
+    check_design(design)
     producer = pairs_producer(store, method)
-    scope = f"label:{producer.fingerprint}:{version.dataset}:{targets.dataset}"
-    params = {"sources": str(version), "targets": str(targets), "seed": seed, **asdict(budget)}
-    with store.claim("label", scope, params) as run:
-        asking = _Asking(store, run, method, producer)
+    params = {"sources": str(version), "targets": str(targets), "seed": seed, "design": design}
+    params |= asdict(budget)
+    with store.claim("label", label_scope(producer, version, targets), params) as run:
+        asking = Asking(store, run, method, producer)
         pace, deadline = 1.0, None
         if budget.minutes is not None:
-            pace = asking.ask(*seed_block(store, version, targets, _CALIBRATION_PAIRS, seed), None)
+            few = seed_pairs(store, version, targets, _CALIBRATION_PAIRS, seed, design)
+            pace = asking.ask(few, None)
             deadline = began + 60 * budget.minutes
         n_pairs = budget.n_pairs(len(version.bits), len(targets.bits), pace)
-        sources, rows = seed_block(store, version, targets, n_pairs, seed)
-        pace = asking.ask(sources, rows, deadline)
+        pairs = seed_pairs(store, version, targets, n_pairs, seed, design)
+        pace = asking.ask(pairs, deadline)
         seconds = time.monotonic() - began
-        report = PairsReport(
-            dataset=str(version),
-            targets=str(targets),
-            method=producer.name,
-            outputs=method.spec.outputs,
-            fingerprint=producer.fingerprint,
-            sources=len(sources),
-            target_rows=len(rows),
-            scored=asking.scored,
-            reused=asking.reused,
-            null=asking.null,
-            llm_passes=method.ledger.llm_passes,
-            llm_tokens=method.ledger.llm_tokens,
-            seconds=seconds,
-            seconds_per_pair=pace,
-        )
+        report = asking.report(version, targets, design, pairs, pace, seconds)
         clock = {"seconds": seconds, "cpu_seconds": time.process_time() - cpu_began}
         run.report(report.facts(), {**method.ledger.facts(), **clock})
     return report
@@ -127,33 +119,38 @@ def pairs_producer(store: Store, method: PairwiseInfluence[Any]) -> Producer:
     return store.producer("pairs", spec.name, method.facts, higher_means=spec.higher_means)
 
 
-def seed_block(
-    store: Store, version: Version, targets: Version, n_pairs: int, seed: int
-) -> tuple[Ids, Ids]:
-    """Sids of the seed's sources and of its targets; see `column_design`."""
-    sources, rows = column_design(
-        content_ids(store, version.sids), content_ids(store, targets.sids), n_pairs, seed
-    )
-    return version.sids[sources], targets.sids[rows]
+def label_scope(producer: Producer, version: Version, targets: Version) -> str:
+    """What one labelling run holds alone: a method between two datasets."""
+    return f"label:{producer.fingerprint}:{version.dataset}:{targets.dataset}"
 
 
-def known_pairs(store: Store, method: PairwiseInfluence[Any], sources: Ids, targets: Ids) -> int:
-    """How many pairs of the block have a value already; registers nothing."""
+def check_design(design: str, *others: str) -> None:
+    """NotFound, with the names that exist, unless `design` is one or one of `others`."""
+    if design not in (*DESIGNS, *others):
+        raise NotFound.named("design", design, [*DESIGNS, *others])
+
+
+def seed_pairs(
+    store: Store, version: Version, targets: Version, n_pairs: int, seed: int, design: str
+) -> pl.DataFrame:
+    """The seed's pairs as sids `source`, `target`, source by source; none with itself."""
+    source_ids, target_ids = content_ids(store, version.sids), content_ids(store, targets.sids)
+    sources, rows = DESIGNS[design](source_ids, target_ids, n_pairs, seed)
+    pairs = pl.DataFrame({"source": version.sids[sources], "target": targets.sids[rows]})
+    return pairs.filter(pl.col("source") != pl.col("target"))
+
+
+def known_pairs(store: Store, method: PairwiseInfluence[Any], pairs: pl.DataFrame) -> int:
+    """How many of `pairs` have a value already; registers nothing."""
     producer = store.find_producer("pairs", method.spec.name, method.facts)
     if producer is None:
         return 0
     known = store.pairs(producer).select("source", "target")
-    return _all_pairs(sources, targets).join(known, on=["source", "target"], how="semi").height
+    return pairs.join(known, on=["source", "target"], how="semi").height
 
 
-def _all_pairs(sources: Ids, targets: Ids) -> pl.DataFrame:
-    """Every source with every target, source by source, but no sample with itself."""
-    every = pl.DataFrame({"source": sources}).join(pl.DataFrame({"target": targets}), how="cross")
-    return every.filter(pl.col("source") != pl.col("target"))
-
-
-class _Asking:
-    """One run's way through its seed pairs; counts what was paid for and what was known."""
+class Asking:
+    """One run's way through its pairs; counts what was paid for and what was known."""
 
     def __init__(
         self, store: Store, run: ActiveRun, method: PairwiseInfluence[Any], producer: Producer
@@ -161,11 +158,13 @@ class _Asking:
         self._store, self._run, self._method, self._producer = store, run, method, producer
         self.scored = self.reused = self.null = 0
 
-    def ask(self, sources: Ids, targets: Ids, deadline: float | None) -> float:
-        """Score all pairs that are not known yet; return the seconds that one pair took."""
+    def ask(self, pairs: pl.DataFrame, deadline: float | None) -> float:
+        """Score the `source`, `target` sids that are not known; return the seconds of one pair."""
+        sources = pairs["source"].unique(maintain_order=True).to_numpy()
+        targets = pairs["target"].unique(maintain_order=True).to_numpy()
         state = self._prepare(sources, targets)
         places = {sid: k for k, sid in enumerate(targets.tolist())}
-        todo = self._unknown(sources, targets)
+        todo = self._unknown(pairs)
         before, began = self.scored, time.monotonic()
         pending: list[pl.DataFrame] = []
         flushed = began
@@ -187,6 +186,40 @@ class _Asking:
         self._publish(pending)
         return (time.monotonic() - began) / max(1, self.scored - before)
 
+    def values(self, pairs: pl.DataFrame, output: str) -> Doubles:
+        """The stored values of `pairs`, in their order, (p,); NaN where null or not asked yet."""
+        known = self._store.pairs(self._producer).select("source", "target", output)
+        found = pairs.join(known, on=["source", "target"], how="left", maintain_order="left")
+        return found[output].cast(pl.Float64).fill_null(float("nan")).to_numpy()
+
+    def report(
+        self,
+        version: Version,
+        targets: Version,
+        design: str,
+        pairs: pl.DataFrame,
+        pace: float,
+        seconds: float,
+    ) -> PairsReport:
+        """What became of `pairs`, all that this run wanted to know."""
+        return PairsReport(
+            dataset=str(version),
+            targets=str(targets),
+            method=self._producer.name,
+            design=design,
+            outputs=self._method.spec.outputs,
+            fingerprint=self._producer.fingerprint,
+            sources=pairs["source"].n_unique(),
+            target_rows=pairs["target"].n_unique(),
+            scored=self.scored,
+            reused=self.reused,
+            null=self.null,
+            llm_passes=self._method.ledger.llm_passes,
+            llm_tokens=self._method.ledger.llm_tokens,
+            seconds=seconds,
+            seconds_per_pair=pace,
+        )
+
     def _prepare(self, sources: Ids, targets: Ids) -> Any:
         """The method's state for the targets; base passes that it can share are kept as facts."""
         base: LlmState | None = getattr(self._method, "base", None)
@@ -198,9 +231,8 @@ class _Asking:
         known = read_states(self._store, producer, targets)
         return cast("Delift", self._method).prepare_from(self._samples(targets), known)
 
-    def _unknown(self, sources: Ids, targets: Ids) -> list[tuple[int, list[int]]]:
+    def _unknown(self, wanted: pl.DataFrame) -> list[tuple[int, list[int]]]:
         """Per source, in the order of the seed, the targets to ask about."""
-        wanted = _all_pairs(sources, targets)
         known = self._store.pairs(self._producer).select("source", "target")
         todo = wanted.join(known, on=["source", "target"], how="anti", maintain_order="left")
         self.reused += wanted.height - todo.height

@@ -9,12 +9,16 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import polars as pl
 from pyroaring import BitMap
 
-from influence_store.jobs.label_pairs import known_pairs, seed_block
+from influence_store.influence.design import COMPLETE
+from influence_store.jobs.active import ACTIVE
+from influence_store.jobs.label_pairs import known_pairs, seed_pairs
 from influence_store.jobs.label_rows import (
     POINTS,
     columns_of,
@@ -27,7 +31,7 @@ from influence_store.jobs.samples import read_samples
 from influence_store.progress import progress
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from influence_store.jobs.budget import Budget
     from influence_store.jobs.label_rows import Column
@@ -99,8 +103,12 @@ def plan(
     seed: int,
     *,
     targets: Version | None,
+    design: str = COMPLETE,
 ) -> LabelPlan:
-    """What `label` with the same arguments would cost, fine-tuning included where it is due."""
+    """What `label` with the same arguments would cost, fine-tuning included where it is due.
+
+    Which pairs active labelling will ask cannot be known; scattered ones cost about as much.
+    """
     due = workshop.rehearse(names)
     training = [
         Part(one.name, one.rows, 0, one.llm_passes, one.llm_tokens, one.seconds, one.bytes,
@@ -110,7 +118,16 @@ def plan(
     methods = workshop.methods(names)
     pairwise = [method for method in methods if method.spec.kind == "pairwise"]
     if pairwise:
-        parts = _pairs(store, version, targets or version, pairwise[0], budget, seed)
+        pairs_of = partial(
+            seed_pairs,
+            store,
+            version,
+            targets or version,
+            seed=seed,
+            design="scatter" if design == ACTIVE else design,
+        )
+        sizes = len(version.bits), len((targets or version).bits)
+        parts = _pairs(store, sizes, pairwise[0], budget, pairs_of)
     else:
         columns = columns_of(store, methods, register=False)
         rows = row_order(store, version, seed)[: budget.n_rows(len(version.bits))]
@@ -161,15 +178,14 @@ def _rows(store: Store, group: Sequence[Column], sids: Ids) -> Part:
 
 def _pairs(
     store: Store,
-    version: Version,
-    targets: Version,
+    sizes: tuple[int, int],
     method: PairwiseInfluence[Any],
     budget: Budget,
-    seed: int,
+    pairs_of: Callable[[int], pl.DataFrame],
 ) -> list[Part]:
-    """Time a small block of the seed; a method that counts its tokens is scaled by them."""
-    sources, rows = seed_block(store, version, targets, _CALIBRATION_PAIRS, seed)
-    few, aims = _in_order(store, sources), _in_order(store, rows)
+    """Time a small part of the seed; a method that counts its tokens is scaled by them."""
+    small = pairs_of(_CALIBRATION_PAIRS)
+    few, aims = (_distinct(store, small[side]) for side in ("source", "target"))
     began = time.monotonic()
     state = method.prepare(aims)
     base_seconds, base = time.monotonic() - began, method.ledger.facts()
@@ -183,18 +199,16 @@ def _pairs(
     seconds = time.monotonic() - began
     spent = {name: count - base[name] for name, count in method.ledger.facts().items()}
     pace = seconds / (timed * len(aims))
-    asked, served = seed_block(
-        store, version, targets, budget.n_pairs(len(version.bits), len(targets.bits), pace), seed
-    )
-    known = known_pairs(store, method, asked, served)
-    todo = len(asked) * len(served) - known - len(set(asked.tolist()) & set(served.tolist()))
+    wanted = pairs_of(budget.n_pairs(*sizes, pace))
+    known = known_pairs(store, method, wanted)
+    todo = wanted.height - known
+    asked, served = (_distinct(store, wanted[side]) for side in ("source", "target"))
     share = todo / (timed * len(aims))
     tokens = round(share * spent["llm_tokens"])
     if (count := getattr(method, "count_tokens", None)) is not None:
-        fully = count(_in_order(store, asked), _in_order(store, served))
-        tokens = round(fully * todo / max(1, len(asked) * len(served)))
+        tokens = round(count(asked, served) * todo / max(1, len(asked) * len(served)))
         share = tokens / max(1, spent["llm_tokens"])
-    base_share = len(set(asked.tolist()) | set(served.tolist())) / len(aims)
+    base_share = pl.concat([wanted["source"], wanted["target"]]).n_unique() / len(aims)
     name = method.spec.name
     width = 16 + 4 * len(method.spec.outputs)
     passes = todo + len(asked)
@@ -236,10 +250,12 @@ def _row_bytes(column: Column) -> int:
     return 17 + (8 * len(column.spec.outputs) if points else 4 * column.producer.dim + 1)
 
 
-def _in_order(store: Store, sids: Ids) -> list[Sample]:
-    found, samples = read_samples(store, BitMap(sids.astype(np.uint32)))
+def _distinct(store: Store, sids: pl.Series) -> list[Sample]:
+    """The samples behind `sids`, each once, in order of first appearance."""
+    order = sids.unique(maintain_order=True).to_list()
+    found, samples = read_samples(store, BitMap(order))
     by_sid = dict(zip(found.tolist(), samples, strict=True))
-    return [by_sid[sid] for sid in sids.tolist()]
+    return [by_sid[sid] for sid in order]
 
 
 def _chars(sample: Sample) -> int:

@@ -5,10 +5,11 @@ The plan is the difference of two bitmaps per producer, so it costs milliseconds
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from influence_store.errors import Incompatible
+from influence_store.jobs.drift import measure_drift
 from influence_store.jobs.embed import embed, embedder_producer
 from influence_store.jobs.estimators import find_estimator
 from influence_store.jobs.fill import fill
@@ -16,6 +17,7 @@ from influence_store.jobs.fill import fill
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from influence_store.jobs.drift import DriftReport
     from influence_store.protocols import Embedder
     from influence_store.schema.catalog import Producer
     from influence_store.store.store import Store, Version
@@ -25,11 +27,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Plan:
-    """Cells to compute, by producer name; `waiting` need an LLM pass first and are not filled."""
+    """Cells to compute, by producer name; `waiting` need an LLM pass first and are not filled.
+
+    Once done, `drift` tells for each estimator whether it was taught on rows like the new ones.
+    """
 
     embeddings: dict[str, int]
     fills: dict[str, int]
     waiting: dict[str, int]
+    drift: tuple[DriftReport, ...] = ()
 
     @property
     def llm_passes(self) -> int:
@@ -37,7 +43,7 @@ class Plan:
         return 0
 
     def facts(self) -> dict[str, Any]:
-        """As printed by `--json`."""
+        """As printed by `--json`; `drift` speaks for itself."""
         return {
             "embeddings": sum(self.embeddings.values()),
             "fills": sum(self.fills.values()),
@@ -53,7 +59,8 @@ class Plan:
             for name, count in self.waiting.items()
         ]
         active = self.embeddings or self.fills or self.waiting
-        return [f"{word}: {self.line()}", *waiting] if active else []
+        drift = [line for report in self.drift for line in report.lines()]
+        return [f"{word}: {self.line()}", *waiting, *drift] if active else []
 
     def line(self) -> str:
         """For people, in one line."""
@@ -81,7 +88,7 @@ def plan(store: Store, version: Version) -> Plan:
 
 
 def refresh(store: Store, version: Version, open_embedder: OpenEmbedder) -> Plan:
-    """Carry out the plan for `version` and return it."""
+    """Carry out the plan for `version` and return it, with the drift of the rows filled now."""
     todo = plan(store, version)
     active = store.active(version.dataset_id)
     for producer, source in active:
@@ -89,10 +96,14 @@ def refresh(store: Store, version: Version, open_embedder: OpenEmbedder) -> Plan
             embedder = open_embedder(source)
             _check_same(store, embedder, producer, source)
             embed(store, version, embedder, source)
+    drift = []
     for producer, _ in active:
         if todo.fills.get(producer.name):
-            fill(store, version, find_estimator(store, producer.fingerprint))
-    return todo
+            new = store.missing(version, producer)
+            trained = find_estimator(store, producer.fingerprint)
+            fill(store, version, trained)
+            drift.append(measure_drift(store, version, trained, new))
+    return replace(todo, drift=tuple(report for report in drift if report is not None))
 
 
 def _lacking_state(store: Store, version: Version, producer: Producer) -> int:

@@ -11,7 +11,7 @@ from influence_store.schema.catalog import Estimator, Run, Selection
 from influence_store.store import owner
 
 if TYPE_CHECKING:
-    from influence_store.store.store import Store
+    from influence_store.store.store import Store, Version
 
 
 @dataclass(frozen=True)
@@ -44,6 +44,11 @@ class StatusReport:
             for column in dataset["measured"]:
                 rows = f"{column['rows']:,} of {dataset['rows']:,} rows"
                 told.append(f"    {column['kind']} {column['name']}: {rows}")
+            for drift in dataset["drift"]:
+                told.append(
+                    f"    drift: {drift['estimator']} was not taught on rows like those new in "
+                    f"{drift['dataset']} ({drift['outside']:,} of {drift['rows']:,} are outside)"
+                )
         told.append(f"{self.estimators} estimators, {self.selections} selections")
         for run in self.working:
             told.append(f"at work: {run['verb']} by {run['by']} for {run['seconds']:.0f} s")
@@ -80,6 +85,7 @@ def status(store: Store) -> StatusReport:
                 for producer, cells in measured
                 if (n_rows := len(version.bits & cells))
             ],
+            "drift": _drift(store, version),
         }
         for version in latest.values()
     ]
@@ -107,6 +113,24 @@ def status(store: Store) -> StatusReport:
         ],
         interrupted=[{"verb": run.verb, "scope": run.scope} for run in writing if run not in live],
     )
+
+
+def _drift(store: Store, version: Version) -> list[dict[str, Any]]:
+    """What `ingest` and `fill` found of the dataset's present estimators, version by version."""
+    # Of estimators with one name the one that came last is in use.
+    active = store.active(version.dataset_id)
+    in_use = {made.name: made.fingerprint for made, _ in active if made.kind == "estimate"}
+    with store.database.read() as session:
+        query = select(Run.result).where(Run.verb == "drift", Run.state == "committed")
+        results = session.exec(query.order_by(col(Run.started_at))).all()
+    last = {(one["dataset"], one["fingerprint"]): one for one in results}
+    return [
+        dict(one)
+        for (dataset, fingerprint), one in last.items()
+        if one["drift"]
+        and dataset.partition("@")[0] == version.dataset
+        and fingerprint in in_use.values()
+    ]
 
 
 @dataclass(frozen=True)

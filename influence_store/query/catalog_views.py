@@ -62,7 +62,9 @@ def _producers(session: Session) -> pl.DataFrame:
 def _estimators(session: Session, names: dict[int | None, str]) -> pl.DataFrame:
     producers = {p.id: p for p in session.exec(select(catalog.Producer)).all()}
     rows = session.exec(select(catalog.Estimator)).all()
-    columns = ("name", "network", "method", "output", "trained_on", "verdict", "fingerprint")
+    columns = (
+        "name", "network", "method", "output", "trained_on", "verdict", "fingerprint", "card"
+    )  # fmt: skip
     return _frame(
         (
             (
@@ -73,6 +75,7 @@ def _estimators(session: Session, names: dict[int | None, str]) -> pl.DataFrame:
                 names[row.dataset_version_id],
                 row.verdict,
                 producers[row.producer_id].fingerprint,
+                orjson.dumps(row.card).decode(),
             )
             for row in rows
         ),
