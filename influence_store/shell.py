@@ -1,6 +1,6 @@
 """How the command line behaves: shared flags, errors as messages and exit codes, Ctrl-C.
 
-What the verbs do is in `cli.py`.
+What the verbs do is in `verbs/`.
 """
 
 from __future__ import annotations
@@ -15,10 +15,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from influence_store.errors import InfluenceStoreError
+from influence_store.errors import InfluenceStoreError, UsageError
 from influence_store.version import __version__
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from influence_store.store.store import Store
 
 JSON_HELP = "One JSON document on stdout."
@@ -58,6 +60,30 @@ class Verb(click.Command):
             _flag("-q", "--quiet", _QUIET, _set_quiet),
             _flag("-v", "--verbose", _MORE, _set_verbose),
         ]
+
+
+def verb(function: Callable[..., None]) -> Verb:
+    """Make a function a verb; its first parameter is the Context."""
+    name = function.__name__.rstrip("_").replace("_", "-")
+    return click.command(name, cls=Verb)(click.pass_obj(function))
+
+
+def emit_report(ctx: Context, report: Any) -> None:
+    """Print a job's report, for people or as JSON."""
+    from influence_store.output import emit
+
+    emit(report.facts(), report.lines(), as_json=ctx.as_json)
+
+
+def key_values(pairs: tuple[str, ...], option: str) -> dict[str, str]:
+    """Options of the form NAME=VALUE; UsageError for any other."""
+    values = {}
+    for pair in pairs:
+        key, equals, value = pair.partition("=")
+        if not (key and equals):
+            raise UsageError(f"{option} {pair!r} is not of the form NAME=VALUE")
+        values[key] = value
+    return values
 
 
 def _flag(*spelled: Any) -> click.Option:

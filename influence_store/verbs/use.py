@@ -1,0 +1,94 @@
+"""What does the store know, and what should be trained on?"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from influence_store.errors import UsageError
+from influence_store.shell import Context, emit_report, key_values, verb
+
+if TYPE_CHECKING:
+    pass
+
+FORMS = ("table", "csv", "json", "ndjson", "parquet")
+
+
+@verb
+@click.argument("sql")
+@click.option("--param", "pairs", multiple=True, metavar="NAME=VALUE", help="Bound as $NAME.")
+@click.option("--format", "form", type=click.Choice(FORMS), help="Default: table.")
+def query(ctx: Context, sql: str, pairs: tuple[str, ...], form: str | None) -> None:
+    """Read-only SQL. Views: one per dataset and version, samples, pairs, selections, runs, …
+
+    \b
+    influence-store query "select sample_id, est_delift_l2 from demo order by 2 desc limit 5"
+    """
+    from influence_store.output import emit_table
+    from influence_store.query import query as job
+
+    table = job(ctx.open(), sql, key_values(pairs, "--param"))
+    emit_table(table, form or ("json" if ctx.as_json else "table"))
+
+
+@verb
+@click.argument("dataset")
+@click.option("--budget", required=True, help="Samples or share: 500, 10%.")
+@click.option("--objective", help="Default: a set function, as options suggest.")
+@click.option("--kernel", help="cosine, an estimator or a bilinear method; default: the trusted.")
+@click.option("--target", metavar="D[@V]", help="Choose what helps this dataset (FLQMI).")
+@click.option("--given", metavar="D[@V]", help="Choose what adds to this dataset.")
+@click.option("--by", metavar="COLUMN", help="Score for top and stratified, e.g. inf_ifd.")
+@click.option("--like", metavar="SELECTION", help="Whose lengths length-matched resembles.")
+@click.option("--vectors", metavar="NAME", help="Embedding or method that k-center stands on.")
+@click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help="E.g. drop_top=0.1.")
+@click.option("--accept-weak", is_flag=True, help="Use an estimator whatever its verdict.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Of everything random.")
+def select(ctx: Context, dataset: str, settings: tuple[str, ...], **options: Any) -> None:
+    """Choose the samples worth training on; print the id and the baselines.
+
+    On a kernel: facility-location, flqmi (--target), flcg (--given). Without one: random,
+    length-matched, longest, top, stratified, k-center (also --given).
+    """
+    from influence_store.jobs.choose import choose
+
+    emit_report(ctx, choose(ctx.open(), dataset, settings=key_values(settings, "--set"), **options))
+
+
+@verb
+@click.option("--limit", type=click.IntRange(min=1), default=20, show_default=True, help="Runs.")
+def log(ctx: Context, limit: int) -> None:
+    """What was run, when, and what it cost."""
+    from influence_store.jobs.status import log as job
+
+    emit_report(ctx, job(ctx.open(), limit))
+
+
+@verb
+def status(ctx: Context) -> None:
+    """What the store holds, what is missing, and who is at work."""
+    from influence_store.jobs.status import status as job
+
+    emit_report(ctx, job(ctx.open()))
+
+
+@verb
+@click.argument("folder", type=click.Path(path_type=Path), default=Path("influence-demo"))
+def demo(ctx: Context, folder: Path) -> None:
+    """Do the main job on small real data and models, in a new FOLDER."""
+    from influence_store.demo.story import closing_lines, run_demo
+    from influence_store.output import emit
+
+    if folder.exists() and any(folder.iterdir()):
+        raise UsageError(f"{folder} is not empty", hint="name a new folder")
+
+    def say(line: str) -> None:
+        click.echo(line, err=ctx.as_json)
+
+    done = run_demo(folder, say)
+    facts = {
+        name: getattr(part, "facts", lambda part=part: part)() for name, part in vars(done).items()
+    }
+    emit(facts, closing_lines(done, folder), as_json=ctx.as_json)
