@@ -38,14 +38,16 @@ class AccuracyCard:
 
     Intervals are on Q4, over targets: Spearman, Spearman minus that of cosine and of additive
     ridge for the same targets, the share of the mean's squared error that it saves, and the
-    selection gain at each share of the sources. `scalar` and `pair` say how far the truth may lie
-    from a sample's stored scalar and from one S[i, j]; `ceiling` is the Spearman that no imitator
-    of this teacher can surpass, where the teacher was asked again.
+    selection gain at each share of the sources. `rank_floor` is the lower end of Spearman's
+    interval at a level that allows for the best of all candidates. `scalar` and `pair` say how far
+    the truth may lie from a sample's stored scalar and from one S[i, j]; `ceiling` is the Spearman
+    that no imitator of this teacher can surpass, where the teacher was asked again.
     """
 
     network: str
     figures: Mapping[str, Mapping[str, Figures]]
     spearman: Interval
+    rank_floor: float
     over_cosine: Interval
     over_additive: Interval
     error_saved: Interval
@@ -64,12 +66,12 @@ class AccuracyCard:
     def verdict(self) -> Verdict:
         """By the first rule that holds.
 
-        no better than mean: Spearman is not above 0 with its interval.
+        no better than mean: `rank_floor` is not above 0.
         no better than cosine: Spearman minus cosine's is not above 0 with its interval, or the
         selection gain at some share is below cosine's with its interval.
         weak: `doubts` is not empty. trusted: otherwise.
         """
-        if self.spearman.low <= 0:
+        if self.rank_floor <= 0:
             return "no better than mean"
         if self.over_cosine.low <= 0 or any(one.over_cosine.high < 0 for one in self.selection):
             return "no better than cosine"
@@ -122,6 +124,7 @@ class AccuracyCard:
                 for quadrant, named in self.figures.items()
             },
             "spearman": asdict(self.spearman),
+            "rank_floor": self.rank_floor,
             "over_cosine": asdict(self.over_cosine),
             "over_additive": asdict(self.over_additive),
             "error_saved": asdict(self.error_saved),

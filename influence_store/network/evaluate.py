@@ -119,6 +119,7 @@ def cards(
             network=name,
             figures=quadrants,
             spearman=interval(rank[name], seed=seed),
+            rank_floor=interval(rank[name], seed=seed, among=len(networks)).low,
             over_cosine=interval(rank[name] - rank["cosine"], seed=seed),
             over_additive=interval(rank[name] - rank["additive-ridge"], seed=seed),
             error_saved=interval(_error_saved(judged, predicted[name]), seed=seed),

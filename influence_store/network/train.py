@@ -95,10 +95,10 @@ def _splits(labels: SeedPairs, seed: int) -> list[Fold]:
 def choose(held_out: HeldOut, names: Sequence[str]) -> str:
     """The best of `names` (preferred first), of those that select as well as cosine.
 
-    Best by merit = Spearman per target + mean selection gain: the first name that is not behind
-    the highest by over a standard error of the paired difference. A name whose sets are worse than
-    cosine's by over one is not considered. Nor is one score per sample where another predicts some
-    of the interaction, by over one: facility location would not see it.
+    Best by merit = Spearman per target + mean selection gain: the first name that is behind the
+    highest in neither by over a standard error of the paired difference. A name whose sets are
+    worse than cosine's by over one is not considered. Nor is one score per sample where another
+    predicts some of the interaction, by over one: facility location would not see it.
 
     Where the labels themselves are nearly additive, Spearman alone decides: all targets then agree
     on the best sources, and a set is worth little more than its first pick.
@@ -113,13 +113,15 @@ def choose(held_out: HeldOut, names: Sequence[str]) -> str:
         ):
             able.remove(ADDITIVE)
     best = max(able, key=lambda name: sum(float(part.mean()) for part in by(held_out, name)))
-    return next(name for name in able if not _behind(*_differences(held_out, name, best, by)))
+    return next(
+        name for name in able if not any(map(_behind, _differences(held_out, name, best, by)))
+    )
 
 
 def _selects_worse(held_out: HeldOut, name: str) -> bool:
     """Whether its selection gain, mean over the shares, is behind that of cosine."""
     gaps = _differences(held_out, name, "cosine", _gains)
-    return bool(gaps) and _behind(*gaps)
+    return any(map(_behind, gaps))
 
 
 def _ranks(held_out: HeldOut, name: str) -> list[Gains]:
@@ -143,11 +145,10 @@ def _differences(
     return [mine - theirs for mine, theirs in pairs]
 
 
-def _behind(*differences: Gains) -> bool:
-    """Whether the sum of the means of paired differences is below 0 by over a standard error."""
-    total = sum(float(one.mean()) for one in differences)
-    variance = sum(float(one.var(ddof=1)) / len(one) for one in differences)
-    return bool(total < -np.sqrt(variance))
+def _behind(differences: Gains) -> bool:
+    """Whether the mean of paired differences is below 0 by over a standard error."""
+    error = float(differences.std(ddof=1)) / np.sqrt(len(differences))
+    return bool(differences.mean() < -error)
 
 
 def _check(labels: SeedPairs, splits: Sequence[Fold]) -> None:

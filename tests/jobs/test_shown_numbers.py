@@ -167,7 +167,8 @@ def test_intervals_hold_their_mean_and_the_verdict_follows_its_rule(shown):
     assert card["over_additive"]["mean"] == pytest.approx(rank[own] - rank["additive-ridge"])
     for one, share in zip(card["selection"], SHARES, strict=True):
         assert one["own"]["mean"] == pytest.approx(gain(judged, own, share))
-    if card["spearman"]["low"] <= 0:
+    assert card["rank_floor"] <= card["spearman"]["low"]
+    if card["rank_floor"] <= 0:
         assert card["verdict"] == "no better than mean"
     elif card["over_cosine"]["low"] <= 0:
         assert card["verdict"] == "no better than cosine"

