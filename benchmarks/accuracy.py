@@ -190,7 +190,8 @@ def section(name: str, kind: str, share: float, cells: list[dict[str, Any]]) -> 
     """Markdown: one row per network, means over the seeds."""
     labels = round(np.mean([one["labels"] for one in cells]))
     head = (
-        "network", "R²", "R² inter", "additive", "ρ row", "ρ − cosine", "τ row", "ρ cols",
+        "network", "R²", "R² inter", "additive", "ρ row", "ρ − cosine", "ρ − additive",
+        "ρ − nn-cift", "τ row", "ρ cols",
         "top 1", "top 10", "slope", "gain 10 %", "− cosine", "gain 30 %", "− cosine", "useful",
         "ρ Q2", "ρ Q3",
     )  # fmt: skip
@@ -220,7 +221,8 @@ def row(cells: list[dict[str, Any]], name: str) -> Iterator[str]:
     yield mean(cells, name, "interaction_r2")
     yield mean(cells, name, "additivity")
     yield mean(cells, name, "spearman_per_target")
-    yield gap(over_seeds(cells, name, "spearman", "ranked", over="cosine"))
+    for other in ("cosine", "additive-ridge", "nn-cift"):
+        yield gap(over_seeds(cells, name, "spearman", "ranked", over=other))
     yield mean(cells, name, "kendall_per_target")
     yield mean(cells, name, "spearman_columns")
     for k in (1, 10):
