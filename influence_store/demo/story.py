@@ -179,6 +179,7 @@ def _try_next(folder: Path) -> list[str]:
 
 
 _SHOWN = {
+    "ridge-and-cosine": "kernel ridge and cosine in equal parts",
     "two-step-kernel-ridge": "kernel ridge",
     "residual-on-cosine": "residual on cosine",
     "nn-cift": "the InfluenceNetwork as published",
