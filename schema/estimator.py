@@ -197,6 +197,11 @@ class PairEstimator:
         if not (len(self.dims) == len(self.features) and width == self.target_tower.d_in):
             raise ValueError(f"features {self.features} of {self.dims} do not fill the towers")
 
+    @property
+    def width(self) -> int:
+        """Length of the vectors that are stored for a sample."""
+        return self.target_tower.d_out
+
     def predict(
         self, target_features: npt.NDArray[Any], source_features: npt.NDArray[Any]
     ) -> npt.NDArray[np.float64]:
@@ -249,6 +254,11 @@ class ScoreEstimator:
             raise ValueError(f"features {self.features} of {self.dims} do not fill the tower")
         if self.tower.d_out != 1:
             raise ValueError(f"the tower has {self.tower.d_out} outputs, expected 1")
+
+    @property
+    def width(self) -> int:
+        """Length of the vectors that are stored for a sample: a score needs none."""
+        return 0
 
     def predict(self, features: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
         """Scores (n,) of feature rows (n, d), in the teacher's own units."""

@@ -27,6 +27,7 @@ from influence_store.jobs.methods import ModelChoice
 from influence_store.jobs.refresh import refresh
 from influence_store.jobs.select import select
 from influence_store.jobs.train import train
+from influence_store.jobs.train_report import TrainOptions
 from influence_store.output import table_lines
 from influence_store.query import query
 from influence_store.settings import cache_dir
@@ -97,7 +98,7 @@ def run_demo(folder: Path, say: Callable[[str], None]) -> Demo:
         f"label pool --model {_llm().name} --pairs {PAIRS} --max-response-tokens {RESPONSE_TOKENS}",
         lambda: _label(store, pool),
     )
-    trained = tell("train pool", lambda: train(store, pool, pool, "delift"))
+    trained = tell("train pool", lambda: train(store, pool, pool, "delift", TrainOptions()))
     filled = tell("fill pool", lambda: fill(store, pool, find_estimator(store, None)))
     tell.query(store, _BEST)
     selected = tell(

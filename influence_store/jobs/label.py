@@ -109,7 +109,9 @@ def label(
     if pairwise and len(names) > 1:
         raise UsageError("a pairwise method is labelled by itself", hint="one --method a time")
     if design != COMPLETE and not pairwise:
-        raise UsageError("--design lays out pairs; these methods ask about rows", hint="leave it")
+        raise UsageError(
+            "--design lays out pairs; these methods ask about rows", hint="leave --design out"
+        )
     if subtask_by is not None and (targets is None or "bilinear" not in kinds):
         raise UsageError("--subtasks divides the targets of a bilinear method", hint="--targets D")
     check_design(design, ACTIVE)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from influence_store.errors import NotFound, UsageError
@@ -10,14 +11,36 @@ from influence_store.jobs.llm_state import KIND as STATE
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from influence_store.protocols import Ids
+    from influence_store.protocols import Floats, Ids
     from influence_store.schema.catalog import Producer
     from influence_store.store.store import Store, Version
 
 KINDS = ("pairs", "points", "vectors")
 
 
-def kind_of_teacher(store: Store, method: str) -> str:
+@dataclass(frozen=True)
+class Lesson:
+    """One output of a teacher, for samples `sids`, and what may be read beside it: the dataset's
+    embedder and, where it is stored and wanted, the LLM's base states.
+    """
+
+    method: Producer
+    output: str
+    sids: Ids
+    embedder: Producer
+    state: Producer | None
+
+
+@dataclass(frozen=True)
+class PairLesson(Lesson):
+    """Values of pairs; `targets` and `sources` are positions in `sids`, all (n_pairs,)."""
+
+    targets: Ids
+    sources: Ids
+    values: Floats
+
+
+def kind_of_teacher(store: Store, version: Version, method: str) -> str:
     """What the store holds of `method`: `pairs`, `points` or `vectors`; NotFound if nothing."""
     known = {one.name: one.kind for one in store.producers() if one.kind in KINDS}
     if method not in known:
@@ -25,7 +48,7 @@ def kind_of_teacher(store: Store, method: str) -> str:
             "label set",
             method,
             list(known),
-            hint=f"run: influence-store label … --method {method} --model PATH",
+            hint=f"run: influence-store label {version} --method {method} --model PATH --share 5%",
         )
     return known[method]
 

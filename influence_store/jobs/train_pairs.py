@@ -7,8 +7,8 @@ its card speaks about, even when a baseline won: `select` reads the verdict and 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, TypeAlias
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
@@ -16,17 +16,17 @@ import polars as pl
 from influence_store.errors import NotFound
 from influence_store.exporters.onnx import export_onnx
 from influence_store.jobs.agreement import known_agreement
-from influence_store.jobs.estimators import Learnt, publish_estimator
 from influence_store.jobs.features import FREE, LLM, block_fingerprints, gather
 from influence_store.jobs.teachers import (
+    PairLesson,
     demanded_state,
     names,
     newest_embedder,
     newest_state,
     output_of,
 )
-from influence_store.jobs.train_report import TrainReport
-from influence_store.jobs.train_vectors import vector_lesson
+from influence_store.jobs.train_report import TrainOptions, publish, state_read, training_scope
+from influence_store.jobs.train_vectors import VectorLesson
 from influence_store.network.features import EMBEDDING
 from influence_store.network.labels import SeedPairs, usable
 from influence_store.network.ridge_and_cosine import with_cosine
@@ -35,12 +35,11 @@ from influence_store.network.train import train as fit_best
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from influence_store.jobs.train_vectors import VectorLesson
+    from influence_store.jobs.train_report import TrainReport
     from influence_store.network.evaluate import Fit
     from influence_store.network.features import Features
     from influence_store.network.train import Trained
-    from influence_store.protocols import Floats, Ids
-    from influence_store.schema.catalog import Producer
+    from influence_store.protocols import Ids
     from influence_store.schema.estimator import PairEstimator
     from influence_store.store.store import Store, Version
 
@@ -51,92 +50,29 @@ VECTORS_AND_COSINE = "vectors-and-cosine"
 RICHER = "ridge-and-cosine"
 
 
-@dataclass(frozen=True)
-class PairLesson:
-    """Labels of one output in terms of `sids` (positions point into that list), and what there
-    is to learn from: the dataset's embedder and, if stored, the LLM's base states.
-    """
-
-    method: Producer
-    output: str
-    sids: Ids
-    targets: Ids
-    sources: Ids
-    values: Floats
-    embedder: Producer
-    state: Producer | None
-
-
-Lesson: TypeAlias = "PairLesson | VectorLesson"
-
-
 def train_pairs(
-    store: Store,
-    version: Version,
-    targets: Version,
-    method: str,
-    *,
-    bilinear: bool,
-    output: str | None = None,
-    networks: Sequence[str] = (),
-    features: str = "free",
-    name: str | None = None,
-    seed: int = 0,
+    store: Store, version: Version, targets: Version, lesson: PairLesson, options: TrainOptions
 ) -> TrainReport:
-    """Fit the candidates to all labels of `method` between `version` and `targets`; keep the best.
+    """Fit the candidates to the labels of `lesson`, between `version` and `targets`; keep the best.
 
-    InputError before any work if the labels are too few or all equal, NotFound if there are none;
-    Incompatible if a labelled sample lacks an embedding.
+    InputError before any work if the labels are too few or all equal, NotFound if an LLM state is
+    to be read and not stored; Incompatible if a labelled sample lacks an embedding.
     """
-    lesson = _lesson_of(store, version, targets, method, bilinear, output, seed)
-    demanded_state(store, version, lesson.sids, features)
-    params = {
-        "dataset": str(version),
-        "targets": str(targets),
-        "method": method,
-        "features": features,
-        "seed": seed,
-    }
-    scope = f"train:{lesson.method.fingerprint}:{lesson.output}:{version.dataset}"
-    with store.claim("train", scope, params) as run:
-        trained = _fit(store, lesson, LLM if features == "llm" else FREE, networks, seed)
+    demanded_state(store, version, lesson.sids, options.features)
+    params = options.params(version, lesson) | {"targets": str(targets)}
+    with store.claim("train", training_scope(lesson, version), params) as run:
+        trained = _fit(store, lesson, options.blocks, options.networks, options.seed)
         card = replace(trained.card, ceiling=_ceiling(store, lesson))
         also = ""
-        if features == "free" and lesson.state is not None:
-            richer = _fit(store, lesson, LLM, [RICHER], seed)
-            also = _compared(trained, richer)
-        # The winner may read less than it was offered: cosine reads the embedding alone.
-        state = lesson.state if set(trained.estimator.features) - set(FREE) else None
-        content = _onnx(store, lesson, trained, state, seed)
-        learnt = Learnt(
-            method=lesson.method,
-            output=lesson.output,
-            embedder=lesson.embedder,
-            state=state,
-            network=trained.estimator.network,
-            features=trained.estimator.features,
-            width=trained.estimator.target_tower.d_out,
-            verdict=card.verdict,
-            card=card.facts(),
+        if options.features == "free" and lesson.state is not None:
+            also = _compared(trained, _fit(store, lesson, LLM, [RICHER], options.seed))
+        content = _onnx(store, lesson, trained, options.seed)
+        return publish(
+            store, run, version, lesson, trained.estimator, card, content, options.name, also
         )
-        producer = publish_estimator(store, run, version, learnt, content, name)
-        run.report({"estimator": producer.fingerprint, "verdict": card.verdict}, {})
-    return TrainReport(
-        name=producer.name,
-        fingerprint=producer.fingerprint,
-        network=trained.estimator.network,
-        features=trained.estimator.features,
-        method=lesson.method.name,
-        output=lesson.output,
-        verdict=card.verdict,
-        card=card.facts(),
-        table=tuple(card.lines()),
-        also=also,
-        onnx_bytes=len(content),
-    )
 
 
-def _ceiling(store: Store, lesson: Lesson) -> float | None:
+def _ceiling(store: Store, lesson: PairLesson) -> float | None:
     """What the teacher's own noise allows, where `label --again` has measured it."""
     known = known_agreement(store, lesson.method)
     if known is None or lesson.output not in known["outputs"]:
@@ -145,23 +81,9 @@ def _ceiling(store: Store, lesson: Lesson) -> float | None:
     return ceiling
 
 
-def _lesson_of(
-    store: Store,
-    version: Version,
-    targets: Version,
-    method: str,
-    bilinear: bool,
-    output: str | None,
-    seed: int,
-) -> Lesson:
-    if bilinear:
-        return vector_lesson(store, version, targets, method, seed=seed)
-    return pair_lesson(store, version, targets, method, output)
-
-
 def _fit(
     store: Store,
-    lesson: Lesson,
+    lesson: PairLesson,
     blocks: Sequence[str],
     networks: Sequence[str],
     seed: int,
@@ -174,9 +96,9 @@ def _fit(
     return fit_best(pairs, features, networks=networks, more=_more(lesson), seed=seed)
 
 
-def _more(lesson: Lesson) -> Mapping[str, Fit]:
+def _more(lesson: PairLesson) -> Mapping[str, Fit]:
     """The student of the teacher's vectors, beside cosine, where the teacher has vectors."""
-    if isinstance(lesson, PairLesson):
+    if not isinstance(lesson, VectorLesson):
         return {}
 
     def fit(pairs: SeedPairs, features: Features, *, seed: int) -> PairEstimator:
@@ -189,15 +111,9 @@ def _more(lesson: Lesson) -> Mapping[str, Fit]:
     return {VECTORS_AND_COSINE: fit}
 
 
-def _onnx(
-    store: Store,
-    lesson: Lesson,
-    trained: Trained,
-    state: Producer | None,
-    seed: int,
-) -> bytes:
+def _onnx(store: Store, lesson: PairLesson, trained: Trained, seed: int) -> bytes:
     """The estimator's file, with its reference panel inside."""
-    names = trained.estimator.features
+    names, state = trained.estimator.features, state_read(lesson, trained.estimator)
     panel, panel_ids = _panel(store, lesson, seed)
     block, _ = gather(store, panel, names, lesson.embedder, state)
     content: bytes = export_onnx(
@@ -242,7 +158,7 @@ def pair_lesson(
     )
 
 
-def _panel(store: Store, lesson: Lesson, seed: int) -> tuple[Ids, tuple[str, ...]]:
+def _panel(store: Store, lesson: PairLesson, seed: int) -> tuple[Ids, tuple[str, ...]]:
     """Sids and ids of the pinned panel: the seed's targets, or a fair draw of them if too many."""
     sids = np.unique(lesson.sids[lesson.targets])
     wanted = pl.col("sid").is_in(sids.tolist())

@@ -15,15 +15,13 @@ import numpy as np
 from influence_store.errors import NotFound
 from influence_store.jobs.cells import how_measured
 from influence_store.jobs.label_rows import VECTORS
-from influence_store.jobs.teachers import names, newest_embedder, newest_state
+from influence_store.jobs.teachers import PairLesson, names, newest_embedder, newest_state
 from influence_store.network.vector_ridge import TeacherVectors, fit_vectors
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
+    from influence_store.network.evaluate import Fit
     from influence_store.protocols import Floats, Ids
     from influence_store.schema.catalog import Producer
-    from influence_store.schema.estimator import PairEstimator
     from influence_store.store.store import Store, Version
 
 #: Samples per side whose products become pairs (16 fits of every network read them), and samples
@@ -32,22 +30,12 @@ PAIR_SAMPLES, VECTOR_SAMPLES = 200, 4000
 
 
 @dataclass(frozen=True)
-class VectorLesson:
-    """Products of `method`'s vectors as pairs in terms of `sids`, as `train` reads labels.
-
-    `fit` is the student of the vectors, a candidate beside the networks of pairs; features must
-    have one row per sid.
+class VectorLesson(PairLesson):
+    """Products of vectors as pairs; `fit` is the student of the vectors, a candidate beside the
+    networks of pairs. Its features must have one row per sid.
     """
 
-    method: Producer
-    output: str
-    sids: Ids
-    targets: Ids
-    sources: Ids
-    values: Floats
-    embedder: Producer
-    state: Producer | None
-    fit: Callable[..., PairEstimator]
+    fit: Fit
 
 
 def vector_lesson(

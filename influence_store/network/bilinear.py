@@ -13,6 +13,7 @@ Its towers are single linear maps: no seed sample is needed to serve it.
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, replace
+from functools import cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -84,13 +85,11 @@ def fit(
 def _search(block: LabelBlock, k_t: Gains, k_s: Gains, rng: np.random.Generator) -> Settings:
     """One ridge at a time, twice round, by mean squared error on left-out rows × columns."""
     folds = inner_folds(block, INNER_FOLDS, rng)
-    known: dict[Settings, float] = {}
 
+    @cache
     def error(settings: Settings) -> float:
-        if settings not in known:
-            ridges = settings.target_ridge, settings.source_ridge
-            known[settings] = left_out_error(block, k_t, k_s, ridges, folds)
-        return known[settings]
+        ridges = settings.target_ridge, settings.source_ridge
+        return left_out_error(block, k_t, k_s, ridges, folds)
 
     best = Settings()
     for _ in range(2):

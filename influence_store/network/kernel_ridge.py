@@ -17,26 +17,24 @@ Kernels are Gaussian in the scaled features; they contain main effects as well a
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, fields, replace
+from functools import cache
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from influence_store.network.features import scaling
+from influence_store.network.label_block import LabelBlock, inner_folds, label_block, left_out_error
 from influence_store.network.product_system import solve, truncate
-from influence_store.protocols import Gains, Ids
+from influence_store.protocols import Gains
 from influence_store.schema.estimator import Affine, Head, PairEstimator, RadialBasis, Scale, Tower
 
 if TYPE_CHECKING:
-    import numpy.typing as npt
-
     from influence_store.network.features import Features
     from influence_store.network.labels import SeedPairs
 
 WIDTHS = (0.1, 0.25, 0.5, 1.0)
 RIDGES = (0.1, 0.3, 1.0, 3.0, 10.0)
-SEARCH_TARGETS, SEARCH_SOURCES = 200, 80
 INNER_FOLDS = 4
-SEARCH_TOLERANCE, SEARCH_ITERATIONS = 3e-2, 40
 MAX_RANK = 128
 TOLERANCE = 1e-3
 
@@ -50,16 +48,6 @@ class Settings:
     source_ridge: float = 0.3
 
 
-@dataclass(frozen=True)
-class _Block:
-    """Labels as a matrix over distinct targets × sources; `labelled` says which cells are real."""
-
-    targets: Ids
-    sources: Ids
-    labelled: npt.NDArray[np.bool_]
-    values: Gains
-
-
 def fit(
     pairs: SeedPairs, features: Features, *, seed: int, settings: Settings | None = None
 ) -> PairEstimator:
@@ -71,7 +59,7 @@ def fit(
     scale = scaling(features, np.union1d(pairs.targets, pairs.sources))
     x = scale(features.values.astype(np.float64))
     mean, spread = float(pairs.values.mean()), float(pairs.values.std()) or 1.0
-    block = _block(pairs, (pairs.values - mean) / spread)
+    block = label_block(pairs, (pairs.values - mean) / spread)
     blocks_of_features = len(features.names)
 
     if settings is None:
@@ -110,21 +98,25 @@ def settings_of(estimator: PairEstimator) -> Settings:
     return Settings(**{one.name: estimator.facts[one.name] for one in fields(Settings)})
 
 
-def _search(block: _Block, x: Gains, blocks_of_features: int, rng: np.random.Generator) -> Settings:
+def _search(
+    block: LabelBlock, x: Gains, blocks_of_features: int, rng: np.random.Generator
+) -> Settings:
     """One setting at a time, twice round, by mean squared error on left-out rows × columns.
 
-    The same folds serve every setting; a big block is searched on a sample of itself.
+    The same folds serve every setting.
     """
-    block = _sample(block, rng)
-    row_fold = rng.permutation(len(block.targets)) % INNER_FOLDS
-    column_fold = rng.permutation(len(block.sources)) % INNER_FOLDS
-    known: dict[Settings, float] = {}
+    folds = inner_folds(block, INNER_FOLDS, rng)
 
+    @cache
+    def kernels(width: float) -> tuple[Gains, Gains]:
+        gamma = width / blocks_of_features
+        targets, sources = x[block.targets], x[block.sources]
+        return _gaussian(targets, targets, gamma), _gaussian(sources, sources, gamma)
+
+    @cache
     def error(settings: Settings) -> float:
-        if settings not in known:
-            gamma = settings.width / blocks_of_features
-            known[settings] = _left_out_error(block, x, gamma, settings, row_fold, column_fold)
-        return known[settings]
+        ridges = settings.target_ridge, settings.source_ridge
+        return left_out_error(block, *kernels(settings.width), ridges, folds)
 
     best = Settings()
     for _ in range(2):
@@ -132,60 +124,6 @@ def _search(block: _Block, x: Gains, blocks_of_features: int, rng: np.random.Gen
         best = min((replace(best, target_ridge=r) for r in RIDGES), key=error)
         best = min((replace(best, source_ridge=r) for r in RIDGES), key=error)
     return best
-
-
-def _left_out_error(
-    block: _Block, x: Gains, gamma: float, settings: Settings, row_fold: Ids, column_fold: Ids
-) -> float:
-    """Mean squared error on pairs of which both samples were left out of the fit.
-
-    Falls back to the variance of the labels (1) where the folds leave no such pair.
-    """
-    k_t = _gaussian(x[block.targets], x[block.targets], gamma)
-    k_s = _gaussian(x[block.sources], x[block.sources], gamma)
-    total, count = 0.0, 0
-    for fold in range(INNER_FOLDS):
-        rows, columns = row_fold != fold, column_fold != fold
-        labelled = block.labelled[np.ix_(rows, columns)]
-        asked = block.labelled[np.ix_(~rows, ~columns)]
-        if not labelled.any() or not asked.any():
-            continue
-        values = block.values[np.ix_(rows, columns)]
-        mean = values[labelled].mean()
-        weights = solve(
-            k_t[np.ix_(rows, rows)],
-            k_s[np.ix_(columns, columns)],
-            labelled,
-            values - mean,
-            settings.target_ridge,
-            settings.source_ridge,
-            tolerance=SEARCH_TOLERANCE,
-            max_iterations=SEARCH_ITERATIONS,
-        ).weights
-        predicted = k_t[np.ix_(~rows, rows)] @ weights @ k_s[np.ix_(columns, ~columns)] + mean
-        total += float(((predicted - block.values[np.ix_(~rows, ~columns)])[asked] ** 2).sum())
-        count += int(asked.sum())
-    return total / count if count else 1.0
-
-
-def _block(pairs: SeedPairs, values: Gains) -> _Block:
-    targets, row = np.unique(pairs.targets, return_inverse=True)
-    sources, column = np.unique(pairs.sources, return_inverse=True)
-    labelled = np.zeros((len(targets), len(sources)), bool)
-    matrix = np.zeros(labelled.shape)
-    labelled[row, column] = True
-    matrix[row, column] = values
-    return _Block(targets, sources, labelled, matrix)
-
-
-def _sample(block: _Block, rng: np.random.Generator) -> _Block:
-    """At most 200 × 80 of the block: enough to choose three numbers by."""
-    rows = np.sort(rng.permutation(len(block.targets))[:SEARCH_TARGETS])
-    columns = np.sort(rng.permutation(len(block.sources))[:SEARCH_SOURCES])
-    cut = np.ix_(rows, columns)
-    return _Block(
-        block.targets[rows], block.sources[columns], block.labelled[cut], block.values[cut]
-    )
 
 
 def _gaussian(a: Gains, b: Gains, gamma: float) -> Gains:

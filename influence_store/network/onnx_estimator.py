@@ -47,15 +47,7 @@ class OnnxEstimator:
     """
 
     def __init__(self, content: bytes, *, device: Device = "auto") -> None:
-        self._session, self.provider = _session(content, device)
-        written = self._session.get_modelmeta().custom_metadata_map
-        if written.get("format") != f'"{ONNX_FORMAT}"':
-            raise Incompatible(
-                f"the ONNX file has format {written.get('format', 'none')}, "
-                f"expected {ONNX_FORMAT!r}",
-                hint="train it again: influence-store train …",
-            )
-        self.metadata: dict[str, Any] = {key: orjson.loads(text) for key, text in written.items()}
+        self._session, self.provider, self.metadata = open_onnx(content, device, ONNX_FORMAT)
         self.features = tuple(self.metadata["features"])
         self.dims = tuple(self.metadata["dims"])
         self.width: int = self.metadata["width"]
@@ -88,8 +80,8 @@ class OnnxEstimator:
             sources = source_vectors[column : column + TILE_SOURCES]
             values = self._run(
                 "influence",
-                target_vectors=_filled(targets, TILE_TARGETS),
-                source_vectors=_filled(sources, TILE_SOURCES),
+                target_vectors=filled(targets, TILE_TARGETS),
+                source_vectors=filled(sources, TILE_SOURCES),
             )
             cells = out[row : row + TILE_TARGETS, column : column + TILE_SOURCES]
             cells[:] = values[: len(targets), : len(sources)]
@@ -114,7 +106,7 @@ class OnnxEstimator:
 
         def tile(k: int) -> None:
             sources = source_vectors[k : k + TILE_SOURCES]
-            values = self._run("influence", source_vectors=_filled(sources, TILE_SOURCES))
+            values = self._run("influence", source_vectors=filled(sources, TILE_SOURCES))
             out[k : k + TILE_SOURCES] = values.mean(axis=0, dtype=np.float64)[: len(sources)]
 
         self._share(tile, range(0, len(source_vectors), TILE_SOURCES))
@@ -160,7 +152,7 @@ class OnnxEstimator:
 
         def batch(k: int) -> None:
             rows = x.values[k : k + BATCH_ROWS]
-            fed = {f"{role}_features": _filled(rows, BATCH_ROWS)}
+            fed = {f"{role}_features": filled(rows, BATCH_ROWS)}
             out[k : k + BATCH_ROWS] = self._run(f"{role}_vector", **fed)[: len(rows)]
 
         self._share(batch, range(0, len(x), BATCH_ROWS))
@@ -207,6 +199,18 @@ def check_inputs(
             )
 
 
+def open_onnx(content: bytes, device: Device, form: str) -> tuple[Any, str, dict[str, Any]]:
+    """A session, its provider and the file's metadata; Incompatible unless it is a `form`."""
+    session, provider = _session(content, device)
+    written = session.get_modelmeta().custom_metadata_map
+    if written.get("format") != f'"{form}"':
+        raise Incompatible(
+            f"the ONNX file has format {written.get('format', 'none')}, expected {form!r}",
+            hint="train it again: influence-store train …",
+        )
+    return session, provider, {key: orjson.loads(text) for key, text in written.items()}
+
+
 def _session(content: bytes, device: Device) -> tuple[Any, str]:
     """A session and the provider it got; a GPU asked for and not got is told, or refused."""
     import onnxruntime as ort
@@ -251,7 +255,7 @@ def _driver_present() -> bool:
     return True
 
 
-def _filled(rows: Floats, size: int) -> Floats:
+def filled(rows: Floats, size: int) -> Floats:
     """`rows` and as many zero rows as make it `size`, contiguous float32; no copy of a full one."""
     if len(rows) == size:
         return np.ascontiguousarray(rows, np.float32)

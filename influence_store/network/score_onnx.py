@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-import orjson
 
-from influence_store.errors import Incompatible
-from influence_store.network.onnx_estimator import BATCH_ROWS, _filled, _session, check_inputs
+from influence_store.network.onnx_estimator import (
+    BATCH_ROWS,
+    check_inputs,
+    filled,
+    open_onnx,
+)
 from influence_store.schema.estimator import SCORE_FORMAT
 
 if TYPE_CHECKING:
@@ -26,15 +29,7 @@ class OnnxScores:
     """
 
     def __init__(self, content: bytes, *, device: Device = "auto") -> None:
-        self._session, self.provider = _session(content, device)
-        written = self._session.get_modelmeta().custom_metadata_map
-        if written.get("format") != f'"{SCORE_FORMAT}"':
-            raise Incompatible(
-                f"the ONNX file has format {written.get('format', 'none')}, "
-                f"expected {SCORE_FORMAT!r}",
-                hint="train it again: influence-store train …",
-            )
-        self.metadata: dict[str, Any] = {key: orjson.loads(text) for key, text in written.items()}
+        self._session, self.provider, self.metadata = open_onnx(content, device, SCORE_FORMAT)
         self.features = tuple(self.metadata["features"])
 
     def check(self, features: Features, fingerprints: Mapping[str, str]) -> None:
@@ -47,6 +42,6 @@ class OnnxScores:
         out = np.empty(len(rows), np.float32)
         for k in range(0, len(rows), BATCH_ROWS):
             part = rows[k : k + BATCH_ROWS]
-            fed = {"features": _filled(part, BATCH_ROWS)}
+            fed = {"features": filled(part, BATCH_ROWS)}
             out[k : k + BATCH_ROWS] = self._session.run(["score"], fed)[0][: len(part)]
         return out

@@ -30,11 +30,12 @@ if TYPE_CHECKING:
 def train(ctx: Context, dataset: str, targets: str | None, method: str, **options: Any) -> None:
     """Learn an estimator from the labels, judge it on held-out samples, store it as ONNX."""
     from influence_store.jobs.train import train as job
+    from influence_store.jobs.train_report import TrainOptions
 
     store = ctx.open()
     version = store.version(dataset)
     served = store.version(targets) if targets else version
-    emit_report(ctx, job(store, version, served, method, **options))
+    emit_report(ctx, job(store, version, served, method, TrainOptions(**options)))
 
 
 @verb

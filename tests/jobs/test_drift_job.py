@@ -8,12 +8,14 @@ import random
 import numpy as np
 import polars as pl
 import pytest
+from manifest import MANIFEST
 
 from influence_store.jobs import drift as module
 from influence_store.jobs.drift import measure_drift
 from influence_store.jobs.estimators import find_estimator
 from influence_store.jobs.label_rows import row_order
 from influence_store.jobs.learned import learned
+from influence_store.jobs.train_report import TrainOptions
 from influence_store.jobs.train_scores import train_scores
 from influence_store.store.store import Store
 from influence_store.version import __version__
@@ -21,19 +23,7 @@ from influence_store.version import __version__
 ALIEN = 70
 _STONES = ["quartz", "basalt", "gneiss", "schist", "marble", "slate", "shale", "chert", "tuff"]
 
-IDENTITY = {
-    "method": "foreign",
-    "higher_means": "helpful",
-    "kind": "pointwise",
-    "model_id": "none",
-    "model_revision": None,
-    "dtype": "float32",
-    "template_id": None,
-    "tokenizer_hash": None,
-    "max_len": 512,
-    "seed": 0,
-    "code_version": "1",
-}
+IDENTITY = {**MANIFEST, "kind": "pointwise"}
 
 
 def write_alien(path, rows, kinds=1):
@@ -166,7 +156,7 @@ def test_scores_are_judged_by_the_rows_that_have_one(stages, tmp_path, labelled)
     (tmp_path / "manifest.json").write_text(json.dumps(IDENTITY))
     run("import", str(tmp_path / "scores.parquet"), "--format", "parquet")
     store = opened(run)
-    train_scores(store, store.version("demo"), "foreign", networks=("mean", "length"))
+    train_scores(store, store.version("demo"), "foreign", TrainOptions(networks=("mean", "length")))
     seed = learned(store, find_estimator(store, None))
     assert (len(seed.sources), seed.pairs) == (labelled, None)
     run("fill", "demo")

@@ -7,24 +7,13 @@ import json
 import numpy as np
 import polars as pl
 import pytest
+from manifest import MANIFEST
 
 from influence_store.errors import InputError
 from influence_store.store.store import Store
 from influence_store.version import __version__
 
 ROWS = range(12)
-IDENTITY = {
-    "method": "foreign",
-    "higher_means": "helpful",
-    "model_id": "tiny",
-    "model_revision": None,
-    "dtype": "float32",
-    "template_id": None,
-    "tokenizer_hash": None,
-    "max_len": 512,
-    "seed": 0,
-    "code_version": "1",
-}
 
 
 @pytest.fixture
@@ -42,7 +31,7 @@ def ids(run):
 
 def manifest(folder, **fields):
     path = folder / "identity.json"
-    path.write_text(json.dumps({**IDENTITY, **fields}))
+    path.write_text(json.dumps({**MANIFEST, **fields}))
     return str(path)
 
 

@@ -10,6 +10,7 @@ from scipy.stats import spearmanr
 
 from influence_store.errors import Incompatible, InputError, NotFound, UsageError
 from influence_store.jobs.estimators import all_estimators, find_estimator, trained_estimators
+from influence_store.jobs.train_report import TrainOptions
 from influence_store.jobs.train_scores import train_scores
 from influence_store.store.store import Store
 from influence_store.version import __version__
@@ -46,7 +47,9 @@ def opened(run) -> Store:
 
 
 def trained(store: Store, **options):
-    return train_scores(store, store.version("pool"), "perplexity", networks=QUICK, **options)
+    return train_scores(
+        store, store.version("pool"), "perplexity", TrainOptions(**{"networks": QUICK, **options})
+    )
 
 
 def test_the_estimate_is_a_column_of_all_rows_beside_the_teachers_own(run):
@@ -136,7 +139,12 @@ def test_the_same_training_again_is_the_same_estimator(run):
 def test_both_scales_of_one_score_are_ranked_alike(run):
     store = opened(run)
     for output in ("perplexity", "perplexity-nll"):
-        train_scores(store, store.version("pool"), "perplexity", output=output, networks=["ridge"])
+        train_scores(
+            store,
+            store.version("pool"),
+            "perplexity",
+            TrainOptions(output=output, networks=["ridge"]),
+        )
         run("fill", "pool", "--estimator", output)
     rows = run.json("query", "select est_perplexity a, est_perplexity_nll b from pool")
     assert spearmanr([r["a"] for r in rows], [r["b"] for r in rows]).statistic > 0.999
@@ -146,20 +154,20 @@ def test_what_cannot_teach_is_refused_with_the_next_command(run, tiny_llm, write
     store = opened(run)
     pool = store.version("pool")
     with pytest.raises(NotFound, match=r"(?s)no label set named .ifd.*--rows"):
-        train_scores(store, pool, "ifd")
+        train_scores(store, pool, "ifd", TrainOptions())
     with pytest.raises(UsageError, match="perplexity has no output 'ppl'"):
-        train_scores(store, pool, "perplexity", output="ppl")
+        train_scores(store, pool, "perplexity", TrainOptions(output="ppl"))
     with pytest.raises(NotFound, match="llm-state"):
-        train_scores(store, pool, "perplexity", features="llm")
+        train_scores(store, pool, "perplexity", TrainOptions(features="llm"))
     run("ingest", str(write_rows(tmp_path / "few.jsonl", range(200, 212))), "--dataset", "few")
     with pytest.raises(NotFound, match="no row of few@1 has a value of perplexity"):
-        train_scores(store, store.version("few"), "perplexity")
+        train_scores(store, store.version("few"), "perplexity", TrainOptions())
     run(*("label", "few", "--method", "perplexity", "--model", str(tiny_llm)), *("--rows", "all"))
     with pytest.raises(NotFound, match="embed few@1"):
-        train_scores(store, store.version("few"), "perplexity")
+        train_scores(store, store.version("few"), "perplexity", TrainOptions())
     run("embed", "few", "--embedder", "hashing:32")
     with pytest.raises(InputError, match="12 samples have a usable score, expected at least 30"):
-        train_scores(store, store.version("few"), "perplexity")
+        train_scores(store, store.version("few"), "perplexity", TrainOptions())
     assert all_estimators(store) == []
 
 

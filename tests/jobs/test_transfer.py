@@ -7,6 +7,7 @@ import shutil
 
 import numpy as np
 import pytest
+from manifest import MANIFEST
 
 from influence_store.errors import Incompatible, InputError, NotFound, UsageError
 from influence_store.jobs.estimators import find_estimator
@@ -16,19 +17,7 @@ from influence_store.store.store import Store
 from influence_store.version import __version__
 
 HOME, AWAY = range(90), range(200, 260)
-IDENTITY = {
-    "method": "planted",
-    "higher_means": "helpful",
-    "kind": "pairwise",
-    "model_id": "none",
-    "model_revision": None,
-    "dtype": "float32",
-    "template_id": None,
-    "tokenizer_hash": None,
-    "max_len": 512,
-    "seed": 0,
-    "code_version": "1",
-}
+IDENTITY = {**MANIFEST, "method": "planted", "kind": "pairwise"}
 
 
 class Planter:
