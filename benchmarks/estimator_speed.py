@@ -118,7 +118,7 @@ def network_paths(vectors):
     estimator = nn_cift.separate(net, 0.0, 1.0, {})
     content = export_onnx(estimator, fingerprints={})
     fused, graph = (OnnxEstimator(content, device="cpu") for _ in range(2))
-    graph._fused = None  # as without numba
+    graph._fused = None  # as on a GPU
     options = ort.SessionOptions()
     options.intra_op_num_threads = 1  # two on one core would halve its speed
     whole = ort.InferenceSession(whole_net(net), options, providers=[CPU])

@@ -8,7 +8,7 @@ of a pair stays in the cache. Sources lie along the vector registers and k runs 
 value is one chain of float32 operations: it does not depend on its tile, its neighbours or the
 number of threads. Not-a-number passes through.
 
-This module imports numba (the extra `fast`): import it inside functions.
+This module imports numba, which takes its time: import it inside functions.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numba
 import numpy as np
 
-from influence_store.network.cores import share
+from influence_store.cores import share
 from influence_store.protocols import Doubles, Floats
 
 if TYPE_CHECKING:

@@ -5,16 +5,15 @@ from __future__ import annotations
 import ctypes
 import logging
 import sys
-from functools import cache, cached_property
+from functools import cached_property
 from itertools import product
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import orjson
 
-from influence_store.errors import Incompatible, MissingExtra
-from influence_store.extras import require
-from influence_store.network.cores import share
+from influence_store.cores import share
+from influence_store.errors import Incompatible
 from influence_store.protocols import Doubles, Floats
 from influence_store.schema.estimator import ONNX_FORMAT
 
@@ -114,8 +113,12 @@ class OnnxEstimator:
 
     @cached_property
     def _fused(self) -> ModuleType | None:
-        """The fused loops, where the head is relu, runs on the CPU and numba is installed."""
-        return _fused_head() if self.metadata["head"] == "relu" and self.provider == CPU else None
+        """The fused loops, where the head is relu and runs on the CPU."""
+        if self.metadata["head"] != "relu" or self.provider != CPU:
+            return None
+        from influence_store.network import fused_head
+
+        return fused_head
 
     @cached_property
     def _panel(self) -> Floats | None:
@@ -231,19 +234,6 @@ def _session(content: bytes, device: Device) -> tuple[Any, str]:
             )
         _log.warning("%s; the run continues on the CPU", story)
     return session, got
-
-
-@cache
-def _fused_head() -> ModuleType | None:
-    """The module of fused loops, or None, said once: without numba a relu head crawls."""
-    try:
-        require("numba", extra="fast")
-    except MissingExtra as error:
-        _log.warning("relu heads run through ONNX Runtime, tens of times slower: %s", error)
-        return None
-    from influence_store.network import fused_head
-
-    return fused_head
 
 
 def _driver_present() -> bool:

@@ -3,11 +3,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from influence_store.schema.estimator import Head
-
-pytest.importorskip("numba")
-from influence_store.network import cores, fused_head
+from influence_store import cores
+from influence_store.network import fused_head
 from influence_store.network.fused_head import relu_pairs, relu_panel_means
+from influence_store.schema.estimator import Head
 
 OFFSET = 0.3
 

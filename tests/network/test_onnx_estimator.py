@@ -1,13 +1,13 @@
 from __future__ import annotations
 
 import logging
-import sys
 
 import numpy as np
 import pytest
 
+from influence_store import cores
 from influence_store.errors import Incompatible
-from influence_store.network import NETWORKS, cores, onnx_estimator
+from influence_store.network import NETWORKS, onnx_estimator
 from influence_store.network.features import Features
 from influence_store.network.onnx_estimator import OnnxEstimator
 
@@ -45,14 +45,6 @@ def drawn(planter, head):
 def relu_head(offset=0.25):
     weight = np.random.default_rng(6).normal(size=11) / 9
     return Head("relu", 0.7, offset, weight.astype("f"))
-
-
-@pytest.fixture
-def no_numba(monkeypatch):
-    monkeypatch.setitem(sys.modules, "numba", None)
-    onnx_estimator._fused_head.cache_clear()
-    yield
-    onnx_estimator._fused_head.cache_clear()
 
 
 @pytest.mark.parametrize(
@@ -128,7 +120,6 @@ def test_a_pair_does_not_depend_on_its_neighbours_by_one_bit(planter):
 
 
 def test_a_relu_head_runs_fused_and_says_what_the_estimator_says(planter):
-    pytest.importorskip("numba")
     estimator, loaded, features = drawn(planter, relu_head())
     assert loaded._fused is not None
     p, q = loaded.target_vectors(features), loaded.source_vectors(features)
@@ -146,26 +137,17 @@ def test_the_graph_tells_the_weights_of_its_head_exactly_whatever_the_offset(pla
     np.testing.assert_allclose(loaded._relu_weight, weight, rtol=3e-7)
 
 
-def test_without_numba_a_relu_head_runs_through_onnx_runtime_and_that_is_told_once(
-    planter, no_numba, caplog
-):
+def test_the_graph_of_a_relu_head_says_what_the_fused_loops_say(planter):
     estimator, loaded, features = drawn(planter, relu_head())
     p, q = loaded.target_vectors(features), loaded.source_vectors(features)
-    with caplog.at_level(logging.WARNING):
-        slow, means = loaded.influence(p, q), loaded.panel_influence(q)
-        drawn(planter, relu_head())[1].influence(p, q)
-    assert len(caplog.records) == 1
-    assert "pip install 'influence-store[fast]'" in caplog.text
+    loaded._fused = None  # as on a GPU
     expected = estimator.predict(features.values, features.values)
-    np.testing.assert_allclose(slow, expected, atol=2e-5)
-    np.testing.assert_allclose(means, expected[:5].mean(0), atol=2e-5)
+    np.testing.assert_allclose(loaded.influence(p, q), expected, atol=2e-5)
+    np.testing.assert_allclose(loaded.panel_influence(q), expected[:5].mean(0), atol=2e-5)
 
 
-def test_a_dot_head_never_asks_for_numba(planter, no_numba, caplog):
-    _, loaded, features = trained(planter)
-    with caplog.at_level(logging.WARNING):
-        loaded.influence(loaded.target_vectors(features), loaded.source_vectors(features))
-    assert not caplog.records
+def test_a_dot_head_runs_through_the_graph(planter):
+    assert trained(planter)[1]._fused is None
 
 
 def test_a_relu_head_on_a_gpu_stays_there(planter):

@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from influence_store.network.cores import cores, share
+from influence_store.cores import cores, share
 
 
 @pytest.mark.parametrize("threads", [None, 1, 2, 50])
