@@ -16,6 +16,8 @@ from influence_store.shell import JSON_HELP, Context, Verbs, quiet_option, run, 
 from influence_store.verbs.data import embed, export, import_, ingest, init
 from influence_store.verbs.learn import evaluate, fill, train
 from influence_store.verbs.measure import label, methods, top
+from influence_store.verbs.overlap import duplicates, leaks
+from influence_store.verbs.understand import explain, frontier, receipt, verify
 from influence_store.verbs.use import demo, log, query, select, status
 from influence_store.version import __version__
 
@@ -53,8 +55,14 @@ for _verb in (
     fill,
     evaluate,
     query,
+    duplicates,
+    leaks,
     select,
+    explain,
+    frontier,
     export,
+    receipt,
+    verify,
     log,
     status,
     demo,

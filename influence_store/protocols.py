@@ -238,11 +238,15 @@ class SetFunction(Protocol[S]):
 
 @dataclass(frozen=True)
 class Chosen:
-    """Sources in the order picked, each with its marginal gain; every prefix is a selection too."""
+    """Sources in the order picked, each with its marginal gain; every prefix is a selection too.
+
+    `left` (n,) is what each source would still add to all of them, where the optimizer knows.
+    """
 
     items: Ids
     gains: Gains
     evaluations: int
+    left: Gains | None = None
 
 
 class SetOptimizer(Protocol):

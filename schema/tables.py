@@ -43,6 +43,9 @@ ROWS = pa.schema(
     ]
 )
 
+#: What training on a content costs, as counted by one tokenizer.
+TOKENS = pa.schema([SID, pa.field("n_tokens", pa.int64(), nullable=False)])
+
 #: The order of a selection; `gain` is what the pick added, null where the selector has no such.
 SELECTION = pa.schema(
     [
@@ -51,6 +54,33 @@ SELECTION = pa.schema(
         pa.field("gain", pa.float64()),
     ]
 )
+
+
+#: Near-duplicate pairs, each once with `twin` < `sid`; the producer says what is compared.
+DUPLICATES = pa.schema(
+    [
+        SID,
+        pa.field("twin", pa.int64(), nullable=False),
+        pa.field("similarity", pa.float64(), nullable=False),  # in [0, 1], 1 = the same
+    ]
+)
+
+#: Rows of a pool that hold something of a target row: how, how much, and the longest shared text.
+LEAKS = pa.schema(
+    [
+        SID,
+        pa.field("target", pa.int64(), nullable=False),
+        pa.field("how", pa.string(), nullable=False),
+        pa.field("score", pa.float64(), nullable=False),
+        pa.field("words", pa.int64(), nullable=False),
+        pa.field("overlap", pa.string(), nullable=False),
+    ]
+)
+
+
+def minhash(n_bands: int) -> pa.Schema:
+    """What is kept of each content's set of word runs, to find the rows that may be like it."""
+    return pa.schema([SID, pa.field("keys", pa.list_(pa.uint64(), n_bands), nullable=False)])
 
 
 def embedding(dim: int) -> pa.Schema:
@@ -120,6 +150,27 @@ _HOW_MEASURED = (
     pa.field("n_tokens", pa.int64(), nullable=False),
     pa.field("truncated", pa.bool_(), nullable=False),
 )
+
+
+def neighbours(k: int) -> pa.Schema:
+    """The k contents nearest to each content when it was indexed, and to which it is near itself.
+
+    As a target: `sources` (sids), best first, and their `similarities`; −1 and −inf where there
+    are fewer. As a source: `targets`, the contents indexed before among whose k nearest this one
+    is, and `target_similarities`: little-endian int32 sids and float32 values, packed. By the
+    cells of the producer: `cell` is where it was filed, `typical` its mean similarity to all.
+    """
+    return pa.schema(
+        [
+            SID,
+            pa.field("cell", pa.int32(), nullable=False),
+            pa.field("typical", pa.float32(), nullable=False),
+            pa.field("sources", pa.list_(pa.int32(), k), nullable=False),
+            _vector("similarities", k),
+            pa.field("targets", pa.binary(), nullable=False),
+            pa.field("target_similarities", pa.binary(), nullable=False),
+        ]
+    )
 
 
 def pairs(outputs: Mapping[str, str] | tuple[str, ...]) -> pa.Schema:

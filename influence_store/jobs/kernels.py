@@ -64,9 +64,9 @@ class Kernel:
 
     def cosine(self, targets: Ids, sources: Ids) -> PairwiseView:
         """The free kernel: cosine of the stored embeddings."""
-        return CosineView(
-            self.store.vectors(self.embedder, targets), self.store.vectors(self.embedder, sources)
-        )
+        vectors = self.store.vectors(self.embedder, sources)
+        same = len(targets) == len(sources) and bool((targets == sources).all())
+        return CosineView(vectors if same else self.store.vectors(self.embedder, targets), vectors)
 
 
 def choose_kernel(

@@ -19,17 +19,22 @@ from influence_store.errors import Incompatible, NotFound, UsageError
 from influence_store.jobs.cells import content_ids, how_measured, response_chars
 from influence_store.jobs.export import find_selection
 from influence_store.jobs.kernels import COSINE, choose_kernel
-from influence_store.jobs.select import MEMORY_BYTES, SelectReport
+from influence_store.jobs.problem import JUDGED, some_of
+from influence_store.jobs.proof import proof
+from influence_store.jobs.question import digest
+from influence_store.jobs.select import MEMORY_BYTES, stored
+from influence_store.jobs.select_report import SelectReport
 from influence_store.protocols import Chosen
 from influence_store.query.views import Cells, cells_of
 from influence_store.schema import tables
 from influence_store.schema.catalog import Selection
 from influence_store.schema.identity import fingerprint
 from influence_store.selection import SELECTORS
-from influence_store.selection.baselines import compare, cosine_picks
 from influence_store.selection.budget import budget_count
 from influence_store.selection.functions.facility_location import FacilityLocation
+from influence_store.selection.limits import Limits
 from influence_store.selection.picks import inputs_of
+from influence_store.selection.plan import BYTES_PER_PAIR
 from influence_store.selection.tiles import lower_bound
 from influence_store.selection.views import DenseView
 
@@ -82,8 +87,8 @@ def pick(
     read = {one: _READ[one](store, pool, columns, seed) for one in inputs_of(selector)}
     inputs = {
         "dataset": str(version),
-        "rows": _digest(version),
-        "given": _digest(given) if given else None,
+        "rows": digest(version),
+        "given": digest(given) if given else None,
         "objective": name,
         "kernel": ", ".join(source for _, source in read.values() if source) or None,
         "budget": n_items,
@@ -92,7 +97,7 @@ def pick(
     }
     identity = fingerprint(inputs)[:12]
     with store.claim("select", f"select:{identity}", inputs) as run:
-        reused = _stored(store, identity) is not None
+        reused = stored(store, identity) is not None
         if not reused:
             values = {one: value for one, (value, _) in read.items()}
             picks = _called(selector, n_items, values, settings)
@@ -100,7 +105,7 @@ def pick(
             baselines = _coverage(store, version, sids, seed)
             _publish(store, run, version, identity, inputs, picks, sids, baselines)
         run.report({"selection": identity, "reused": reused}, {})
-    row = _stored(store, identity)
+    row = stored(store, identity)
     assert row is not None
     return SelectReport(
         row.id, str(version), row.objective, row.kernel, row.n_items, row.facts, (), reused
@@ -125,22 +130,30 @@ def _called(
         raise UsageError(f"the selector refuses: {error}") from error
 
 
-def _digest(version: Version) -> str:
-    return fingerprint({"bits": version.bits.serialize().hex()})
-
-
 def _coverage(store: Store, version: Version, sids: Ids, seed: int) -> dict[str, Any] | None:
-    """What facility location by cosine makes of the picks, beside random; None unembedded."""
+    """What facility location by cosine makes of the picks, beside rivals; None unembedded."""
     try:
         kernel = choose_kernel(store, [version], COSINE, accept_weak=False)
     except Incompatible:
         return None
-    view = DenseView.of(kernel.cosine(version.sids, version.sids), MEMORY_BYTES)
-    function = FacilityLocation(view, lower_bound(view))
-    items = np.asarray(np.searchsorted(version.sids, sids), np.int64)
-    chosen = Chosen(items, np.zeros(len(sids)), 0)
-    best = {"cosine facility location": cosine_picks(view, len(sids))}
-    return compare(function, chosen, best, seed=seed).facts()
+    whole = version.sids
+    fits_memory = BYTES_PER_PAIR * len(whole) ** 2 <= MEMORY_BYTES
+    targets = whole if fits_memory else some_of(whole, JUDGED, seed)
+    view = DenseView.of(kernel.cosine(targets, whole), MEMORY_BYTES)
+    items = np.asarray(np.searchsorted(whole, sids), np.int64)
+    return proof(
+        store,
+        version,
+        kernel,
+        FacilityLocation(view, lower_bound(view)),
+        Chosen(items, np.zeros(len(sids)), 0),
+        Limits(len(items)),
+        view=view,
+        is_cosine_fl=False,
+        weight=len(whole) / len(targets),
+        memory=MEMORY_BYTES,
+        seed=seed,
+    )
 
 
 def _publish(
@@ -179,11 +192,6 @@ def _publish(
         )
 
     run.publish([block], more)
-
-
-def _stored(store: Store, identity: str) -> Selection | None:
-    with store.database.read() as session:
-        return session.get(Selection, identity)
 
 
 # -- what selectors read: (store, version, columns, seed) → the values and where they come from ----

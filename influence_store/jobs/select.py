@@ -1,198 +1,183 @@
-"""`select`: an ordered choice of samples from stored values, with its baselines beside it."""
+"""`select`: an ordered choice of samples from stored values, explained, with its proof beside it."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import orjson
 import pyarrow as pa
 from pyroaring import BitMap
 from sqlmodel import Session
 
 from influence_store.errors import UsageError
-from influence_store.jobs.cells import content_ids, response_chars
-from influence_store.jobs.kernels import choose_kernel
+from influence_store.jobs.allowed import Allowed, allowed
+from influence_store.jobs.cover import COVER, cover_batch, served
+from influence_store.jobs.cover import SCHEMA as COVER_SCHEMA
+from influence_store.jobs.neighbours import neighbours
+from influence_store.jobs.problem import Problem, problem_of
+from influence_store.jobs.proof import proof
+from influence_store.jobs.question import Question
+from influence_store.jobs.select_report import SelectReport
 from influence_store.schema import tables
 from influence_store.schema.catalog import Selection
-from influence_store.schema.identity import fingerprint
-from influence_store.selection import FUNCTIONS
-from influence_store.selection.baselines import compare, cosine_picks, top_by_mean
-from influence_store.selection.budget import budget_count
-from influence_store.selection.length import length_matched
-from influence_store.selection.optimizers import LazyGreedy
-from influence_store.selection.tiles import lower_bound
-from influence_store.selection.views import Clipped, DenseView, SelfCovered
+from influence_store.selection import OPTIMIZERS
+from influence_store.selection.certificate import certificate_of
+from influence_store.selection.engine.fused import FusedGreedy
+from influence_store.selection.knee import knee
+from influence_store.selection.neighbours.loss import expected_share
+from influence_store.selection.neighbours.sparse import sparse_kernel
+from influence_store.selection.optimizers import LazyGreedy, NaiveGreedy
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from influence_store.jobs.kernels import Kernel
-    from influence_store.protocols import Chosen, Ids, PairwiseView, SetFunction
+    from influence_store.protocols import Chosen, SetFunction
+    from influence_store.selection.limits import Limits
     from influence_store.store.runs import ActiveRun
-    from influence_store.store.store import Store, Version
+    from influence_store.store.store import Store
 
-#: A kernel up to this size is held in memory; a bigger one is computed tile by tile.
+#: A selection may hold so much at once unless the user says otherwise.
 MEMORY_BYTES = 4 << 30
-PLAIN, TARGETED, CONDITIONAL = "facility-location", "flqmi", "flcg"
+#: Targets × picks up to which it is written down who serves whom.
+_COVER_PAIRS = 500_000_000
+#: Without a compiled engine a gain curve is followed to so many picks.
+_CURVE = 2_000
 
 
-@dataclass(frozen=True)
-class SelectReport:
-    """A stored selection: `facts` hold everything needed to recompute and to judge it."""
+def select(store: Store, question: Question, *, memory: int = MEMORY_BYTES) -> SelectReport:
+    """Choose samples greedily within the limits of `question`, and store the order.
 
-    id: str
-    dataset: str
-    objective: str
-    kernel: str
-    n_items: int
-    stored: Mapping[str, Any]
-    notes: tuple[str, ...]
-    reused: bool
-
-    def facts(self) -> dict[str, Any]:
-        """As printed by `--json`."""
-        return {
-            "id": self.id,
-            "dataset": self.dataset,
-            "objective": self.objective,
-            "kernel": self.kernel,
-            "items": self.n_items,
-            "notes": list(self.notes),
-            "reused": self.reused,
-            **self.stored,
-        }
-
-    def lines(self) -> list[str]:
-        """For people: what was chosen, and what the same objective says of cheap rivals."""
-        told = self.stored["baselines"]
-        known = " (known already)" if self.reused else ""
-        on = "" if self.kernel == "none" else f" on {self.kernel}"
-        head = [
-            *[f"note: {note}" for note in self.notes],
-            f"selection {self.id}: {self.n_items:,} samples of {self.dataset} by "
-            f"{self.objective}{on}{known}",
-        ]
-        if told is None:
-            return [*head, "  no baselines: the dataset has no embeddings yet"]
-        random = told["random"]
-        gains = {name: one["normalised_gain"] for name, one in told["references"].items()}
-        versus = f"random ×{random['draws']}: {random['mean']:.4g} ± {random['sd']:.2g}"
-        if "picks" in self.stored:
-            best = told["references"]["cosine facility location"]["value"]
-            lead = best - random["mean"]
-            place = (told["value"] - random["mean"]) / lead if lead > 0 else float("nan")
-            return [
-                *head,
-                f"  coverage by cosine: {told['value']:.4g}; {versus}",
-                f"  way from random (0) to cosine facility location (1): {place:+.2f}",
-            ]
-        rivals = [f"{name} {gain:+.2f}" for name, gain in gains.items() if gain is not None]
-        return [
-            *head,
-            f"  value {told['value']:.4g}; {versus}",
-            f"  way from random (0) to this selection (1): {', '.join(rivals)}",
-            f"  {told['nonzero_gain_picks']} of {self.n_items} picks gained something",
-        ]
-
-
-def select(
-    store: Store,
-    version: Version,
-    budget: str,
-    *,
-    objective: str | None = None,
-    kernel: str | None = None,
-    target: Version | None = None,
-    given: Version | None = None,
-    accept_weak: bool = False,
-    seed: int = 0,
-) -> SelectReport:
-    """Choose `budget` samples of `version`, greedily and exactly, and store the order.
-
-    With `target` the samples serve that dataset (FLQMI); with `given` they add to what that
-    dataset covers already (FLCG); else they cover their own version (facility location). The
-    same question on the same values is answered from the store.
+    Exact where the kernel fits `memory` bytes, or where `question.path` says so. The same question
+    on the same values is answered from the store.
     """
-    versions = [one for one in (version, target, given) if one is not None]
-    question = _Question(
-        version=version,
-        target=target,
-        given=given,
-        objective=_objective(objective, target, given),
-        n_items=budget_count(budget, len(version.bits)),
-        kernel=choose_kernel(store, versions, kernel, accept_weak=accept_weak),
-        seed=seed,
-    )
+    rules = allowed(store, question)
+    problem = problem_of(store, question, memory)
+    question = replace(question, path=problem.plan.path, limits=rules.digest)
     identity = question.identity
     with store.claim("select", f"select:{identity}", question.inputs()) as run:
-        reused = _stored(store, identity) is not None
+        reused = stored(store, identity) is not None
         if not reused:
-            _answer(store, run, question)
+            _answer(store, run, question, rules, problem, memory)
         run.report({"selection": identity, "reused": reused}, {})
-    row = _stored(store, identity)
+    row = stored(store, identity)
     assert row is not None
-    return SelectReport(
-        id=row.id,
-        dataset=str(version),
-        objective=row.objective,
-        kernel=row.kernel,
-        n_items=row.n_items,
-        stored=row.facts,
-        notes=question.kernel.notes,
-        reused=reused,
-    )
+    notes = (*question.kernel.notes, *rules.notes)
+    return SelectReport.of(row, str(question.version), notes, reused=reused)
 
 
-@dataclass(frozen=True)
-class _Question:
-    """All that decides a selection; equal questions have equal identities."""
-
-    version: Version
-    target: Version | None
-    given: Version | None
-    objective: str
-    n_items: int
-    kernel: Kernel
-    seed: int
-
-    def inputs(self) -> dict[str, Any]:
-        """As stored, to recompute the selection from."""
-        return {
-            "dataset": str(self.version),
-            "rows": _digest(self.version),
-            "objective": self.objective,
-            "kernel": self.kernel.producer.fingerprint,
-            "target": _digest(self.target) if self.target else None,
-            "given": _digest(self.given) if self.given else None,
-            "budget": self.n_items,
-            "seed": self.seed,
-            "optimizer": "lazy-greedy",
-        }
-
-    @property
-    def identity(self) -> str:
-        """12 hex digits: the selection's id."""
-        return fingerprint(self.inputs())[:12]
+def solve(
+    store: Store, question: Question, rules: Allowed, problem: Problem, limits: Limits | None = None
+) -> tuple[Chosen, dict[str, Any]]:
+    """The greedy order, positions in `version.sids`, and what to tell of how it was found."""
+    limits = limits or rules.limits
+    if problem.plan.path == "neighbours":
+        return _by_neighbours(store, question, limits)
+    chosen, told = _greedy(question, problem.function, limits)
+    if problem.plan.path == "representatives":
+        scale = len(question.version.bits) / len(problem.targets)
+        chosen = replace(chosen, gains=chosen.gains * scale)
+    if chosen.left is not None and problem.function.monotone:
+        bound = certificate_of(float(chosen.gains.sum()), chosen.left, limits)
+        told["certificate"] = {**bound.facts(), "told": bound.told()}
+    return chosen, told
 
 
-def _answer(store: Store, run: ActiveRun, question: _Question) -> None:
-    """Choose, compare with the baselines, and publish the order."""
-    function, view = _function(question)
-    chosen = LazyGreedy().maximize(function, question.n_items)
-    references = {
-        "cosine facility location": _cosine_picks(question, chosen),
-        "top by mean": top_by_mean(view, question.n_items),
-        "length-matched random": _length_matched(store, question, chosen),
+def stored(store: Store, identity: str) -> Selection | None:
+    """The selection with exactly this id."""
+    with store.database.read() as session:
+        return session.get(Selection, identity)
+
+
+def _greedy(
+    question: Question, function: SetFunction[Any], limits: Limits
+) -> tuple[Chosen, dict[str, Any]]:
+    name = question.optimizer
+    if name != "lazy-greedy":
+        made = OPTIMIZERS.get(name)
+        seeded = "seed" in made.__init__.__code__.co_varnames
+        return (made(seed=question.seed) if seeded else made()).maximize(function, limits), {}
+    greedy: Any = NaiveGreedy
+    if function.submodular:
+        greedy = FusedGreedy if getattr(function, "coverage", None) is not None else LazyGreedy
+    elif limits.budget > _CURVE and question.budget.auto:
+        limits = replace(limits, budget=_CURVE)
+    if limits.costs is None:
+        return greedy().maximize(function, limits), {}
+    # Either order alone can be arbitrarily bad for a knapsack; see optimizers/knapsack.py.
+    orders = {one: greedy(per_cost=one).maximize(function, limits) for one in (False, True)}
+    best = max(orders, key=lambda one: float(orders[one].gains.sum()))
+    return orders[best], {"ranked_by": "gain per token" if best else "gain"}
+
+
+def _by_neighbours(
+    store: Store, question: Question, limits: Limits
+) -> tuple[Chosen, dict[str, Any]]:
+    from influence_store.selection.engine.greedy import maximize
+
+    version, embedder = question.version, question.kernel.embedder
+    index = neighbours(store, embedder, version)
+    pairs, level = sparse_kernel(index)
+    cap = np.full(len(level), np.inf, np.float32)
+    bonus = np.zeros(len(level))
+    chosen = maximize(pairs, level, limits, cap=cap, bonus=bonus)
+    vectors = store.vectors(embedder, version.sids)
+    share = expected_share(vectors, index, chosen.items, seed=question.seed)
+    return replace(chosen, left=None), {"expected": share.facts(), "told": share.line()}
+
+
+def _answer(
+    store: Store,
+    run: ActiveRun,
+    question: Question,
+    rules: Allowed,
+    problem: Problem,
+    memory: int,
+) -> None:
+    """Choose, prove, and publish the order with who serves whom."""
+    chosen, told = solve(store, question, rules, problem)
+    curve, unit = None, "samples" if rules.tokens is None else "tokens"
+    if question.budget.auto:
+        costs = None if rules.tokens is None else rules.tokens[chosen.items].astype(np.float64)
+        curve = knee(chosen.gains, costs)
+        count = curve.count()
+        chosen = replace(chosen, items=chosen.items[:count], gains=chosen.gains[:count])
+        told.pop("certificate", None)
+    if not len(chosen.items):
+        raise UsageError("no sample may be picked under these limits", hint="loosen one of them")
+    facts = {
+        "inputs": question.inputs(),
+        "function": dict(problem.function.facts),
+        "plan": {"path": problem.plan.path, "told": problem.plan.told},
+        "limits": rules.facts,
+        "answer": {**told, **_totals(rules, chosen)},
+        "knee": None if curve is None else {**curve.facts(), "lines": curve.lines(unit)},
+        "baselines": _proof(store, question, rules, problem, chosen, memory),
     }
-    baselines = compare(function, chosen, references, seed=question.seed).facts()
+    if "leak" in rules.barred:
+        facts["with_leaks"] = _with_leaks(store, question, rules, problem, chosen)
+    # Counts and sums of arrays become plain numbers, which is all that JSON knows.
+    plain = orjson.loads(orjson.dumps(facts, option=orjson.OPT_SERIALIZE_NUMPY))
+    publish(store, run, question, chosen, plain, _cover(problem, chosen))
+
+
+def publish(
+    store: Store,
+    run: ActiveRun,
+    question: Question,
+    chosen: Chosen,
+    facts: dict[str, Any],
+    cover: pa.RecordBatch | None,
+) -> None:
+    """The order, its facts and who serves whom, visible at once or not at all."""
     sids = question.version.sids[chosen.items]
-    block = run.stage(
-        "selection",
-        [_batch(sids, chosen)],
-        tables.SELECTION,
-        BitMap(sids.astype(np.uint32)),
+    order = pa.record_batch(
+        [pa.array(np.arange(1, len(sids) + 1)), pa.array(sids), pa.array(chosen.gains)],
+        schema=tables.SELECTION,
     )
+    blocks = [run.stage("selection", [order], tables.SELECTION, BitMap(sids.astype(np.uint32)))]
+    if cover is not None:
+        targets = BitMap(cover[0].to_numpy().astype(np.uint32))
+        blocks.append(run.stage(COVER, [cover], COVER_SCHEMA, targets))
 
     def more(session: Session, block_ids: list[int]) -> None:
         session.add(
@@ -203,80 +188,71 @@ def _answer(store: Store, run: ActiveRun, question: _Question) -> None:
                 objective=question.objective,
                 kernel=question.kernel.name,
                 n_items=len(sids),
-                facts={
-                    "inputs": question.inputs(),
-                    "function": dict(function.facts),
-                    "baselines": baselines,
-                },
+                facts=facts,
                 run_id=run.id,
                 created_at=store.database.now(session),
             )
         )
 
-    run.publish([block], more)
+    run.publish(blocks, more)
 
 
-def _objective(name: str | None, target: Version | None, given: Version | None) -> str:
-    if target and given:
-        raise UsageError("--target and --given cannot be combined yet", hint="choose one of them")
-    fitting = TARGETED if target else CONDITIONAL if given else PLAIN
-    if name is not None and name not in FUNCTIONS.entries():
-        FUNCTIONS.get(name)  # NotFound with the nearest names
-    if name not in (None, fitting):
-        needs = {TARGETED: "--target D", CONDITIONAL: "--given D", PLAIN: "neither of them"}
-        wanted = needs.get(str(name), "another call")
-        raise UsageError(f"objective {name} needs {wanted}", hint=f"or leave it out: {fitting}")
-    return fitting
+def _totals(rules: Allowed, chosen: Chosen) -> dict[str, Any]:
+    told: dict[str, Any] = {"samples": len(chosen.items), "evaluations": chosen.evaluations}
+    if rules.tokens is not None:
+        told["tokens"] = int(rules.tokens[chosen.items].sum())
+    groups = rules.limits.groups
+    if groups is not None:
+        counts = np.bincount(groups[chosen.items], minlength=rules.limits.n_groups)
+        told["groups"] = dict(zip(rules.limits.names, counts.tolist(), strict=True))
+    return told
 
 
-def _function(question: _Question) -> tuple[SetFunction[Any], PairwiseView]:
-    """The set function over the samples of the version, and the view it reads."""
-    kernel, sources = question.kernel, question.version.sids
-    if question.target is not None:
-        served = Clipped(kernel.view(question.target.sids, sources))
-        dense = DenseView.of(served, MEMORY_BYTES)
-        return FUNCTIONS.get(TARGETED)(dense), dense
-    own = DenseView.of(kernel.view(sources, sources), MEMORY_BYTES)
-    # A sample's own pair is no estimate; by cosine it is 1 by definition.
-    view: PairwiseView = own if kernel.is_cosine else SelfCovered(own)
-    if question.given is None:
-        return FUNCTIONS.get(PLAIN)(view, lower_bound(view)), view
-    covered = Clipped(kernel.view(sources, question.given.sids))
-    return FUNCTIONS.get(CONDITIONAL)(Clipped(view), covered), view
-
-
-def _cosine_picks(question: _Question, chosen: Chosen) -> Ids:
-    """What cosine alone would pick for plain coverage; that may be the very selection."""
-    kernel, sources = question.kernel, question.version.sids
-    if kernel.is_cosine and question.objective == PLAIN:
-        return chosen.items
-    cosine = DenseView.of(kernel.cosine(sources, sources), MEMORY_BYTES)
-    return cosine_picks(cosine, len(chosen.items))
-
-
-def _length_matched(store: Store, question: _Question, chosen: Chosen) -> Ids:
-    """A random set with the response lengths of the chosen ones: did length do it?"""
-    sids = question.version.sids
-    lengths = response_chars(store, sids)
-    picks = length_matched(
-        len(chosen.items),
-        lengths=lengths,
-        like=lengths[chosen.items],
-        ids=content_ids(store, sids),
+def _proof(
+    store: Store,
+    question: Question,
+    rules: Allowed,
+    problem: Problem,
+    chosen: Chosen,
+    memory: int,
+) -> dict[str, Any]:
+    return proof(
+        store,
+        question.version,
+        question.kernel,
+        problem.judge,
+        chosen,
+        replace(rules.limits, start=rules.limits.start[:0]),
+        view=getattr(problem.judge, "view", None),
+        is_cosine_fl=question.kernel.is_cosine and question.objective == "facility-location",
+        weight=problem.weight,
+        memory=memory,
         seed=question.seed,
     )
-    return picks.items
 
 
-def _digest(version: Version) -> str:
-    return fingerprint({"bits": version.bits.serialize().hex()})
+def _with_leaks(
+    store: Store, question: Question, rules: Allowed, problem: Problem, chosen: Chosen
+) -> dict[str, Any]:
+    """What the objective would say with the leaks let in: how much of a score is memory."""
+    limits = replace(rules.with_leaks(question.version.sids), start=rules.limits.start)
+    other, _ = solve(store, question, rules, problem, limits)
+    leaked = np.isin(
+        question.version.sids[other.items], np.asarray(rules.barred["leak"].to_array(), np.int64)
+    )
+    return {
+        "value": problem.weight * problem.judge.value(other.items),
+        "without": problem.weight * problem.judge.value(chosen.items),
+        "leaks_picked": int(leaked.sum()),
+    }
 
 
-def _batch(sids: Ids, chosen: Chosen) -> pa.RecordBatch:
-    arrays = [pa.array(np.arange(1, len(sids) + 1)), pa.array(sids), pa.array(chosen.gains)]
-    return pa.record_batch(arrays, schema=tables.SELECTION)
-
-
-def _stored(store: Store, identity: str) -> Selection | None:
-    with store.database.read() as session:
-        return session.get(Selection, identity)
+def _cover(problem: Problem, chosen: Chosen) -> pa.RecordBatch | None:
+    """Who serves whom, where the function covers targets and there are not too many."""
+    coverage = getattr(problem.function, "coverage", None)
+    n_targets = len(problem.targets)
+    if coverage is None or n_targets * len(chosen.items) > _COVER_PAIRS:
+        return None
+    if coverage.view.shape[0] != n_targets:
+        return None
+    return cover_batch(served(coverage, chosen.items, problem.targets, problem.sources))

@@ -21,7 +21,35 @@ FUNCTIONS = Registry(
         ),
         "flqmi": Entry(f"{_FUNCTIONS}.flqmi:FLQMI", "cover the queries, stay close to them"),
         "fl1mi": Entry(f"{_FUNCTIONS}.fl1mi:FL1MI", "cover what the queries cover, then stop"),
+        "flvmi": Entry(f"{_FUNCTIONS}.fl1mi:FL1MI", "another name of fl1mi"),
         "flcg": Entry(f"{_FUNCTIONS}.flcg:FLCG", "cover what the given samples leave open"),
+        "flcmi": Entry(
+            f"{_FUNCTIONS}.flcmi:FLCMI",
+            "cover what the queries cover and the given samples leave open",
+        ),
+        "graph-cut": Entry(
+            f"{_FUNCTIONS}.graph_cut:GraphCut", "stand for all, repeat each other little"
+        ),
+        "gcmi": Entry(f"{_FUNCTIONS}.gcmi:GCMI", "be close to the queries, all together"),
+        "gccg": Entry(f"{_FUNCTIONS}.gccg:GCCG", "stand for all, away from the given samples"),
+        "saturated-coverage": Entry(
+            f"{_FUNCTIONS}.saturated_coverage:SaturatedCoverage", "cover every target up to a share"
+        ),
+        "log-determinant": Entry(
+            f"{_FUNCTIONS}.log_determinant:LogDeterminant", "span as much volume as possible"
+        ),
+        "feature-based": Entry(
+            f"{_FUNCTIONS}.feature_based:FeatureBased",
+            "have much of every feature, with diminishing returns",
+        ),
+        "disparity-sum": Entry(
+            f"{_FUNCTIONS}.disparity_sum:DisparitySum", "be far from each other, on average"
+        ),
+        "disparity-min": Entry(
+            f"{_FUNCTIONS}.disparity_min:DisparityMin", "be far from each other, every pair"
+        ),
+        "modular": Entry(f"{_FUNCTIONS}.modular:Modular", "the highest scores"),
+        "mixture": Entry(f"{_FUNCTIONS}.mixture:Mixture", "a weighted sum of other functions"),
     },
 )
 
@@ -35,6 +63,20 @@ OPTIMIZERS = Registry(
         "naive-greedy": Entry(f"{_OPTIMIZERS}:NaiveGreedy", "every gain at every step"),
         "stochastic-greedy": Entry(
             f"{_OPTIMIZERS}:StochasticGreedy", "every step looks at a random part; seeded"
+        ),
+        "lazier-than-lazy": Entry(
+            f"{_OPTIMIZERS}:LazierThanLazyGreedy", "stochastic greedy that keeps lazy bounds"
+        ),
+        "partitioned": Entry(
+            f"{_OPTIMIZERS}:PartitionedGreedy",
+            "greedy in random parts, then among the winners (GreeDi)",
+        ),
+        "sieve-streaming": Entry(
+            f"{_OPTIMIZERS}:SieveStreaming", "every source is looked at once, in order"
+        ),
+        "knapsack": Entry(f"{_OPTIMIZERS}:KnapsackGreedy", "the better of gain and gain per cost"),
+        "fused-greedy": Entry(
+            f"{_HERE}.engine.fused:FusedGreedy", "lazy greedy, compiled, for coverage"
         ),
     },
 )

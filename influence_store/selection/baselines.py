@@ -7,20 +7,22 @@ reference is as good, 0 = it is no better than random.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from influence_store.progress import progress
+from influence_store.selection.engine.fused import FusedGreedy
 from influence_store.selection.functions.facility_location import FacilityLocation
-from influence_store.selection.optimizers import LazyGreedy
+from influence_store.selection.room import fits, room_of, take
 from influence_store.selection.tiles import check_filled, lower_bound, tiles
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from influence_store.protocols import Chosen, Gains, Ids, PairwiseView, SetFunction
+    from influence_store.selection.limits import Limits
 
 # A gain below this part of the largest is the rounding of a float32 kernel, not coverage.
 _NO_GAIN = float(np.finfo(np.float32).eps)
@@ -28,7 +30,7 @@ _NO_GAIN = float(np.finfo(np.float32).eps)
 
 @dataclass(frozen=True)
 class Baselines:
-    """f of a selection beside f of other sets of its size; `references` by name."""
+    """f of a selection beside f of other sets under its limits; `references` by name."""
 
     n: int
     budget: int
@@ -71,35 +73,50 @@ def compare(
     *,
     seed: int,
     draws: int = 20,
+    limits: Limits | None = None,
+    weight: float = 1.0,
 ) -> Baselines:
-    """f of the chosen sources, of `draws` random sets of that size, and of every reference.
+    """f of the chosen sources, of `draws` random sets under the same limits, and of references.
 
-    ValueError if there are fewer than two draws or a reference is not of the size of the
-    selection: f grows with the size alone.
+    Without limits a set is as large as the selection. `weight` multiplies all values: what one
+    target stands for where f covers a sample of them. ValueError for fewer than two draws.
     """
-    budget = len(chosen.items)
-    for name, items in references.items():
-        if len(np.unique(items)) != budget:
-            raise ValueError(
-                f"the reference {name!r} has {len(np.unique(items))} sources; expected {budget}"
-            )
     if draws < 2:
         raise ValueError(f"found {draws} random draws; expected at least 2, for a deviation")
     rng = np.random.default_rng(seed)
     random: list[float] = []
     with progress("random subsets", draws, "draws") as advance:
         for _ in range(draws):
-            random.append(function.value(rng.choice(function.n, budget, replace=False)))
+            random.append(weight * function.value(_drawn(rng, function.n, chosen, limits)))
             advance(1)
     return Baselines(
         n=function.n,
-        budget=budget,
-        value=function.value(chosen.items),
+        budget=len(chosen.items),
+        value=weight * function.value(chosen.items),
         nonzero_gain_picks=nonzero_gain_picks(chosen),
         seed=seed,
         random=tuple(random),
-        references={name: function.value(items) for name, items in references.items()},
+        references={n: weight * function.value(items) for n, items in references.items()},
     )
+
+
+def first_that_fit(order: Ids, limits: Limits, n: int) -> Ids:
+    """What `order` picks if every source joins that still may, as long as the limits are."""
+    if limits.groups is None and limits.costs is None:
+        free = order if limits.barred is None else order[~limits.barred[order]]
+        return free[: limits.budget]
+    room, items = room_of(replace(limits, start=order[:0]), n), []
+    for source in order.tolist():
+        if fits(room, source):
+            take(room, source)
+            items.append(source)
+    return np.array(items, np.int64)
+
+
+def _drawn(rng: np.random.Generator, n: int, chosen: Chosen, limits: Limits | None) -> Ids:
+    if limits is None:
+        return rng.choice(n, len(chosen.items), replace=False)
+    return first_that_fit(rng.permutation(n), replace(limits, budget=len(chosen.items)), n)
 
 
 def normalised_gain(value: float, random: float, reference: float) -> float:
@@ -121,7 +138,7 @@ def nonzero_gain_picks(chosen: Chosen) -> int:
 
 def cosine_picks(cosine: PairwiseView, budget: int) -> Ids:
     """What facility location picks from a cosine kernel, which costs no LLM pass."""
-    return LazyGreedy().maximize(FacilityLocation(cosine, lower_bound(cosine)), budget).items
+    return FusedGreedy().maximize(FacilityLocation(cosine, lower_bound(cosine)), budget).items
 
 
 def top_by_mean(view: PairwiseView, budget: int) -> Ids:

@@ -46,6 +46,9 @@ def lower_bound(view: PairwiseView) -> float:
     ValueError if the view is empty or holds a value that is not finite.
     """
     check_filled(view)
+    known: float | None = getattr(view, "low", None)
+    if known is not None:
+        return known
     lowest = np.inf
     with progress("smallest value", view.shape[1], "sources") as advance:
         for sources, values in tiles(view, np.arange(view.shape[1])):

@@ -2,19 +2,22 @@
 
 A view is a matrix (n_targets, n_sources) of which any block can be asked for: computed from the
 vectors of both sides, read from an array, or another view seen differently. The views compose;
-`DenseView.of` then keeps the result in memory if it fits. A value never depends on the block it
-is asked in, so an answer does not change with the memory limit.
+`DenseView.of` then keeps the result in memory if it fits. A value of a view never depends on the
+block it is asked in; kept in memory it is on a grid, at most 2e-7 of the largest value away.
 """
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from influence_store.progress import progress
+from influence_store.selection.grid import scale_of, to_grid
 from influence_store.selection.tiles import (
     check_filled,
+    check_finite,
     is_everything,
     pick,
     tiles,
@@ -53,6 +56,12 @@ class ProductView:
         """(n_targets, n_sources)."""
         return len(self.targets), len(self.sources)
 
+    @property
+    def largest(self) -> float:
+        """No |product| is larger, but for rounding: longest target times longest source."""
+        longest = [np.linalg.norm(one, axis=1).max() for one in (self.targets, self.sources)]
+        return float(np.prod(longest)) * (1 - 1e-5)  # vectors of length 1 are so up to rounding
+
     def block(self, rows: Ids, cols: Ids) -> Floats:
         """The products at rows × cols."""
         out = np.empty((len(cols), len(rows)), np.float32)
@@ -68,7 +77,8 @@ class CosineView(ProductView):
 
     def __init__(self, targets: Floats, sources: Floats) -> None:
         """(n_targets, d) and (n_sources, d); ValueError if a row is not of length 1."""
-        super().__init__(_unit_rows(targets, "target"), _unit_rows(sources, "source"))
+        unit = _unit_rows(targets, "target")
+        super().__init__(unit, unit if sources is targets else _unit_rows(sources, "source"))
 
 
 class EstimatorView:
@@ -137,24 +147,26 @@ class ArrayView:
 
 
 class DenseView:
-    """A view computed once and kept whole, the values of one source side by side."""
+    """A view computed once and kept whole, the values of one source side by side.
 
-    def __init__(self, by_source: Floats) -> None:
+    `low` is the smallest value; with a `scale` all values lie on its grid (selection/grid.py).
+    """
+
+    def __init__(
+        self, by_source: Floats, *, scale: float | None = None, low: float | None = None
+    ) -> None:
         """`by_source` (n_sources, n_targets): the transpose, contiguous."""
         self.by_source = np.ascontiguousarray(by_source, np.float32)
+        self.scale, self.low = scale, low
 
     @classmethod
     def of(cls, view: PairwiseView, max_bytes: int) -> PairwiseView:
-        """`view` held as float32 where that takes at most `max_bytes`, else `view` itself."""
+        """`view` held as float32 on its grid where that takes at most `max_bytes`, else `view`."""
         n_targets, n_sources = view.shape
         if isinstance(view, DenseView) or 4 * n_targets * n_sources > max_bytes:
             return view
-        by_source = np.empty((n_sources, n_targets), np.float32)
-        with progress("kernel", n_sources, "sources") as advance:
-            for sources, values in tiles(view, np.arange(n_sources)):
-                by_source[sources[0] : sources[-1] + 1] = values
-                advance(len(sources))
-        return cls(by_source)
+        check_filled(view)
+        return _held(view)
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -167,6 +179,51 @@ class DenseView:
         return (values if is_everything(rows, values.shape[1]) else values[:, rows]).T
 
 
+def _held(view: PairwiseView) -> DenseView:
+    """`view` as a new matrix, on the grid of the smallest power of two that bounds it."""
+    match view:
+        case ProductView():
+            return _products(view)
+        case SelfCovered():
+            dense = _held(view.view)
+            own = dense.by_source.shape[0]
+            dense.by_source[np.arange(own), np.arange(own)] = _best_off_diagonal(dense)
+        case RowsView(view=ProductView() as products):
+            return _products(ProductView(products.targets[view.rows], products.sources))
+        case Clipped():
+            dense = _held(view.view)
+            floor = np.float32(max(view.floor, dense.low or 0.0))
+            np.maximum(dense.by_source, floor, out=dense.by_source)
+        case _:
+            return _read(view)
+    low = float(dense.by_source.min())
+    return DenseView(dense.by_source, scale=dense.scale, low=low)
+
+
+def _products(view: ProductView) -> DenseView:
+    """As one matrix product in tiles."""
+    from influence_store.selection.engine.matrix import product_matrix
+
+    scale = scale_of(view.largest)
+    by_source, low = product_matrix(view.targets, view.sources, scale)
+    return DenseView(by_source, scale=scale, low=low)
+
+
+def _read(view: PairwiseView) -> DenseView:
+    """Tile by tile, as any view."""
+    n_targets, n_sources = view.shape
+    by_source = np.empty((n_sources, n_targets), np.float32)
+    with progress("kernel", n_sources, "sources") as advance:
+        for sources, values in tiles(view, np.arange(n_sources)):
+            check_finite(sources, values)
+            by_source[sources[0] : sources[-1] + 1] = values
+            advance(len(sources))
+    low, high = float(by_source.min()), float(by_source.max())
+    scale = scale_of(max(-low, high))
+    to_grid(by_source, scale)
+    return DenseView(by_source, scale=scale, low=float(by_source.min()))
+
+
 class SelfCovered:
     """A square view whose diagonal is the row's best other value.
 
@@ -176,14 +233,18 @@ class SelfCovered:
     """
 
     def __init__(self, view: PairwiseView) -> None:
-        """One pass over the view, so cache it first; ValueError if it is not square."""
+        """ValueError if the view is not square."""
         if view.shape[0] != view.shape[1]:
             raise ValueError(
                 f"only a square kernel has a diagonal; found {view.shape[0]} targets × "
                 f"{view.shape[1]} sources"
             )
         self.view = view
-        self.best_other = _best_off_diagonal(view)
+
+    @cached_property
+    def best_other(self) -> Floats:
+        """The diagonal, (n,); the first look takes one pass over the view."""
+        return _best_off_diagonal(self.view)
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -199,6 +260,22 @@ class SelfCovered:
             row, col = np.nonzero(rows[:, None] == cols[None, :])
             values[row, col] = self.best_other[rows[row]]
         return values
+
+
+class RowsView:
+    """Some targets of a view: those in `rows`, positions of the view, in that order."""
+
+    def __init__(self, view: PairwiseView, rows: Ids) -> None:
+        self.view, self.rows = view, rows
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(len(rows), n_sources)."""
+        return len(self.rows), self.view.shape[1]
+
+    def block(self, rows: Ids, cols: Ids) -> Floats:
+        """The values at rows × cols."""
+        return self.view.block(self.rows[rows], cols)
 
 
 class Clipped:

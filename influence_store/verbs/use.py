@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from influence_store.errors import UsageError
 from influence_store.shell import Context, emit_report, key_values, verb
-
-if TYPE_CHECKING:
-    pass
 
 FORMS = ("table", "csv", "json", "ndjson", "parquet")
 
@@ -35,26 +32,50 @@ def query(ctx: Context, sql: str, pairs: tuple[str, ...], form: str | None) -> N
 
 @verb
 @click.argument("dataset")
-@click.option("--budget", required=True, help="Samples or share: 500, 10%.")
-@click.option("--objective", help="Default: a set function, as options suggest.")
+@click.option("--budget", required=True, help="500, 10%, 200k-tokens, or auto: up to the knee.")
+@click.option("--objective", help="A set function, a mixture of some, or a selector.")
 @click.option("--kernel", help="cosine, an estimator or a bilinear method; default: the trusted.")
-@click.option("--target", metavar="D[@V]", help="Choose what helps this dataset (FLQMI).")
+@click.option("--target", multiple=True, metavar="D[@V][=WEIGHT]", help="What the picks serve.")
 @click.option("--given", metavar="D[@V]", help="Choose what adds to this dataset.")
+@click.option("--quota", multiple=True, metavar="ATTR:VALUE=A..B", help="source:web=..30%")
+@click.option("--tokenizer", help="Counts tokens: a model folder, file or hub id.")
+@click.option("--duplicates", metavar="POLICY", help="keep-first, longest, highest:COLUMN.")
+@click.option("--keep-leaks", is_flag=True, help="Do not leave out rows that leak the target.")
+@click.option("--from", "start", metavar="SELECTION", help="Its picks stay and count.")
+@click.option("--memory", metavar="SIZE", help="At most so much at once; default 4G.")
+@click.option("--path", help="memory, tiles, neighbours, representatives; default: the best.")
+@click.option("--optimizer", help="Default: lazy-greedy, compiled where possible.")
 @click.option("--by", metavar="COLUMN", help="Score for top and stratified, e.g. inf_ifd.")
 @click.option("--like", metavar="SELECTION", help="Whose lengths length-matched resembles.")
 @click.option("--vectors", metavar="NAME", help="Embedding or method that k-center stands on.")
 @click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help="E.g. drop_top=0.1.")
 @click.option("--accept-weak", is_flag=True, help="Use an estimator whatever its verdict.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of everything random.")
-def select(ctx: Context, dataset: str, settings: tuple[str, ...], **options: Any) -> None:
+@click.option("--lock", type=click.Path(path_type=Path), help="Also write the receipt here.")
+def select(
+    ctx: Context, dataset: str, settings: tuple[str, ...], lock: Path | None, **options: Any
+) -> None:
     """Choose the samples worth training on; print the id and the baselines.
 
-    On a kernel: facility-location, flqmi (--target), flcg (--given). Without one: random,
-    length-matched, longest, top, stratified, k-center (also --given).
-    """
-    from influence_store.jobs.choose import choose
+    \b
+    influence-store select D --budget 10%                       # instruction tuning
+    influence-store select D --budget 10% --target EXAM         # what helps a task
+    influence-store select D --budget 10% --given PAST          # what the model does not know yet
 
-    emit_report(ctx, choose(ctx.open(), dataset, settings=key_values(settings, "--set"), **options))
+    On a kernel: facility-location, graph-cut, saturated-coverage, log-determinant, disparity-sum,
+    disparity-min; flqmi, fl1mi, gcmi (--target); flcg, gccg (--given); flcmi (both); or a mixture:
+    '0.7*flqmi + 0.3*graph-cut'. Without one: random, length-matched, longest, top, stratified,
+    k-center (also --given).
+    """
+    from influence_store.jobs.choose import Asked, choose
+
+    store = ctx.open()
+    report = choose(store, dataset, Asked(**options), key_values(settings, "--set"))
+    if lock is not None:
+        from influence_store.jobs.receipts import write_receipt
+
+        write_receipt(store, report.id, lock)
+    emit_report(ctx, report)
 
 
 @verb

@@ -10,11 +10,13 @@ from influence_store.protocols import Chosen
 from influence_store.selection.baselines import (
     compare,
     cosine_picks,
+    first_that_fit,
     nonzero_gain_picks,
     normalised_gain,
     top_by_mean,
 )
 from influence_store.selection.functions.facility_location import FacilityLocation
+from influence_store.selection.limits import Limits
 from influence_store.selection.optimizers import LazyGreedy, NaiveGreedy
 from influence_store.selection.tiles import lower_bound
 from influence_store.selection.views import ArrayView, CosineView
@@ -128,12 +130,26 @@ def test_where_every_set_is_worth_the_same_the_normalised_gain_is_undefined():
     assert facts["references"]["last"] == {"value": 2.0, "normalised_gain": None}
 
 
-def test_a_reference_of_another_size_is_refused():
-    function = FacilityLocation(ArrayView(np.eye(4)), 0.0)
-    chosen = LazyGreedy().maximize(function, 2)
-    for items in ([1], [1, 1], [0, 1, 2]):
-        with pytest.raises(ValueError, match=r"reference 'cosine' has \d sources; expected 2"):
-            compare(function, chosen, {"cosine": np.array(items)}, seed=0)
+def test_random_sets_keep_the_limits_of_the_selection():
+    function = FacilityLocation(ArrayView(np.diag([1.0, 2.0, 4.0, 8.0, 16.0])), 0.0)
+    barred = np.array([False, False, False, False, True])
+    limits = Limits(
+        2, groups=np.array([0, 0, 1, 1, 1]), floors=np.array([0, 1]), ceilings=np.array([1, 1]),
+        barred=barred,
+    )  # fmt: skip
+    chosen = LazyGreedy().maximize(function, limits)
+    assert chosen.items.tolist() == [3, 1]
+    allowed = {a + b for a in (1.0, 2.0) for b in (4.0, 8.0)}
+    told = compare(function, chosen, {}, seed=0, limits=limits, draws=40)
+    assert set(told.random) == allowed
+
+
+def test_what_fits_is_taken_in_order():
+    limits = Limits(3, costs=np.array([5.0, 1.0, 4.0, 2.0]), most=7.0)
+    assert first_that_fit(np.array([0, 2, 1, 3]), limits, 4).tolist() == [0, 1]
+    assert first_that_fit(np.array([2, 0, 3, 1]), limits, 4).tolist() == [2, 3, 1]
+    loose = Limits(2, barred=np.array([True, False, False, False]))
+    assert first_that_fit(np.array([0, 2, 1, 3]), loose, 4).tolist() == [2, 1]
 
 
 def test_one_draw_has_no_deviation():

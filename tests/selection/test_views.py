@@ -128,8 +128,19 @@ def test_a_view_is_cached_exactly_where_it_fits():
     assert DenseView.of(view, 4 * 6 * 9 - 1) is view
     cached = DenseView.of(view, 4 * 6 * 9)
     assert isinstance(cached, DenseView)
-    np.testing.assert_array_equal(whole(cached), view.matrix)
+    np.testing.assert_allclose(whole(cached), view.matrix, atol=2.0**-23)
+    assert cached.low == cached.by_source.min()
     assert DenseView.of(cached, 0) is cached
+
+
+@pytest.mark.parametrize("name", sorted(set(views()) - {"dense"}))
+def test_a_view_kept_in_memory_is_itself_on_a_grid(name):
+    view = views()[name]
+    kept = DenseView.of(view, 1 << 20)
+    np.testing.assert_allclose(whole(kept), whole(view), rtol=0, atol=kept.scale * 2.0**-22)
+    units = whole(kept).astype(np.float64) / (kept.scale * 2.0**-22)
+    np.testing.assert_array_equal(units, np.round(units))
+    assert np.abs(units).max() <= 2**22
 
 
 def test_own_pairs_become_the_best_other_pair_of_the_row():

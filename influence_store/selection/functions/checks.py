@@ -12,6 +12,13 @@ def check_weight(name: str, value: float) -> float:
     return float(value)
 
 
+def check_share(name: str, value: float) -> float:
+    """`value` as a float; ValueError unless 0 < value ≤ 1."""
+    if not 0 < value <= 1:
+        raise ValueError(f"{name} is {value}; expected a number above 0 and up to 1")
+    return float(value)
+
+
 def check_not_negative(lowest: float, function: str) -> None:
     """ValueError if the smallest value of the kernel is below 0."""
     if lowest < 0:

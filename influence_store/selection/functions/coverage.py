@@ -1,4 +1,6 @@
-"""How much better covered do the targets become? The part all set functions here share.
+"""How much better covered do the targets become? The part all coverage functions share.
+
+    f(A) = Σ_i max( min(max_{j∈A} S[i, j], cap_i) − level_i, 0 )  +  Σ_{j∈A} bonus_j
 
 `level` (n_targets,) says how well each target is covered so far: the largest value among the
 chosen sources, from whatever level the function starts at. A source raises a level or leaves it.
@@ -10,6 +12,7 @@ grows by a rounding error when a level rises: what lazy greedy relies on holds t
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -20,6 +23,21 @@ if TYPE_CHECKING:
     from influence_store.protocols import Floats, Gains, Ids, PairwiseView
 
 _CACHE_BYTES = 1 << 20
+
+
+@dataclass(frozen=True)
+class Coverage:
+    """A coverage function as one formula, for optimizers that know it and compile it.
+
+    `level` (n_targets,) is what the empty set starts from, `cap` (n_targets,) the level beyond
+    which nothing counts (None: there is none), `bonus` (n_sources,) what a source adds by itself
+    whatever else is chosen (None: nothing). Levels, caps and bonuses are float64 and finite.
+    """
+
+    view: PairwiseView
+    level: Gains
+    cap: Gains | None = None
+    bonus: Gains | None = None
 
 
 def raises(

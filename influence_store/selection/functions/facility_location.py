@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from influence_store.selection.functions.coverage import frozen, raised, raises
+from influence_store.selection.functions.coverage import Coverage, frozen, raised, raises
 from influence_store.selection.tiles import TILE_BYTES, best_over, check_filled
 
 if TYPE_CHECKING:
@@ -42,6 +42,11 @@ class FacilityLocation:
     def facts(self) -> Mapping[str, Any]:
         """Everything besides the kernel that decides a value."""
         return {"function": "facility-location", "floor": self.floor}
+
+    @property
+    def coverage(self) -> Coverage:
+        """The same function, in the form that all coverage functions share."""
+        return Coverage(self.view, self.empty())
 
     def empty(self) -> Gains:
         """Every target at the floor, (n_targets,)."""

@@ -3,9 +3,10 @@
     f(A) = Σ_i min( max_{j∈A} S[i, j], η max_{q∈Q} S[i, q] )
 
 What DELIFT's released code runs in its second stage (arXiv 2411.04425 prints the formula of
-`flqmi.py` instead); submodlib's FacilityLocationMutualInformation. With η = 1 it is
-f_FL(A) + f_FL(Q) − f_FL(A ∪ Q). It saturates: once a target is covered as well as the queries
-cover it, more sources like that gain nothing. Both kernels are ≥ 0 and on one scale.
+`flqmi.py` instead); submodlib's FacilityLocationMutualInformation, FLVMI in other places (what
+submodlib calls *variant* is `flqmi.py`). With η = 1 it is f_FL(A) + f_FL(Q) − f_FL(A ∪ Q). It
+saturates: once a target is covered as well as the queries cover it, more sources like that gain
+nothing. Both kernels are ≥ 0 and on one scale.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from influence_store.selection.functions.checks import (
     check_same_targets,
     check_weight,
 )
-from influence_store.selection.functions.coverage import frozen, raised, raises
+from influence_store.selection.functions.coverage import Coverage, frozen, raised, raises
 from influence_store.selection.tiles import TILE_BYTES, best_over, lower_bound
 
 if TYPE_CHECKING:
@@ -48,12 +49,18 @@ class FL1MI:
         self.view, self.queries, self.tile_bytes = view, queries, tile_bytes
         self.eta = check_weight("eta", eta)
         self.n = view.shape[1]
-        self._cap = self.eta * best_over(queries, np.arange(queries.shape[1]), tile_bytes)
+        wanted = best_over(queries, np.arange(queries.shape[1]), tile_bytes)
+        self._cap = frozen(self.eta * wanted)
 
     @property
     def facts(self) -> Mapping[str, Any]:
         """Everything besides the two kernels that decides a value."""
         return {"function": "fl1mi", "eta": self.eta}
+
+    @property
+    def coverage(self) -> Coverage:
+        """The same function, in the form that all coverage functions share."""
+        return Coverage(self.view, self.empty(), cap=self._cap)
 
     def empty(self) -> Gains:
         """No target covered, (n_targets,)."""

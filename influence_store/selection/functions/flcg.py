@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from influence_store.selection.functions.checks import check_same_targets, check_weight
-from influence_store.selection.functions.coverage import frozen, raised, raises
+from influence_store.selection.functions.coverage import Coverage, frozen, raised, raises
 from influence_store.selection.tiles import TILE_BYTES, best_over, check_filled
 
 if TYPE_CHECKING:
@@ -55,6 +55,11 @@ class FLCG:
     def facts(self) -> Mapping[str, Any]:
         """Everything besides the two kernels that decides a value."""
         return {"function": "flcg", "nu": self.nu}
+
+    @property
+    def coverage(self) -> Coverage:
+        """The same function, in the form that all coverage functions share."""
+        return Coverage(self.view, self.empty())
 
     def empty(self) -> Gains:
         """What the given sources cover already, times ν, (n_targets,)."""

@@ -18,7 +18,7 @@ import numpy as np
 
 from influence_store.progress import progress
 from influence_store.selection.functions.checks import check_not_negative, check_weight
-from influence_store.selection.functions.coverage import frozen, raised, raises
+from influence_store.selection.functions.coverage import Coverage, frozen, raised, raises
 from influence_store.selection.tiles import (
     TILE_BYTES,
     best_over,
@@ -55,12 +55,17 @@ class FLQMI:
         self.view, self.tile_bytes = view, tile_bytes
         self.eta = check_weight("eta", eta)
         self.n = view.shape[1]
-        self._relevance = self.eta * _best_query(view, tile_bytes)
+        self._relevance = frozen(self.eta * _best_query(view, tile_bytes))
 
     @property
     def facts(self) -> Mapping[str, Any]:
         """Everything besides the kernel that decides a value."""
         return {"function": "flqmi", "eta": self.eta}
+
+    @property
+    def coverage(self) -> Coverage:
+        """The same function, in the form that all coverage functions share."""
+        return Coverage(self.view, self.empty().level, bonus=self._relevance)
 
     def empty(self) -> Served:
         """No query covered, no source chosen."""

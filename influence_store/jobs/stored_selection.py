@@ -1,0 +1,90 @@
+"""A stored selection and samples by the beginnings of their ids, as other jobs read them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+from pyroaring import BitMap
+
+from influence_store.errors import NotFound, UsageError
+from influence_store.jobs.export import find_selection
+from influence_store.jobs.samples import read_samples
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from influence_store.protocols import Doubles, Ids
+    from influence_store.schema.catalog import Selection
+    from influence_store.store.store import Store, Version
+
+HEAD = 60
+
+
+@dataclass(frozen=True)
+class StoredSelection:
+    """The picks of a selection in rank order: `sids` (n,) and `gains` (n,), NaN where unknown."""
+
+    row: Selection
+    version: Version
+    sids: Ids
+    gains: Doubles
+
+
+def stored_selection(store: Store, name: str) -> StoredSelection:
+    """The selection whose id begins with `name`; NotFound tells the known ones."""
+    row = find_selection(store, name)
+    block = [one for one in store.blocks("selection") if one.id == row.block_id]
+    table = pa.Table.from_batches(list(store.scan(block, ["rank", "sid", "gain"])))
+    order = np.argsort(table["rank"].to_numpy())
+    return StoredSelection(
+        row,
+        store.version_by_id(row.dataset_version_id),
+        table["sid"].to_numpy()[order],
+        table["gain"].to_numpy()[order].astype(np.float64),
+    )
+
+
+def sids_named(store: Store, prefixes: Sequence[str]) -> Ids:
+    """The sid of the one sample whose id begins with each of `prefixes` (hex), in their order.
+
+    NotFound if there is none, UsageError if there are several.
+    """
+    ids = store.sample_ids().with_columns(pl.col("sample_id").bin.encode("hex"))
+    found = []
+    for prefix in prefixes:
+        fitting = ids.filter(pl.col("sample_id").str.starts_with(prefix.lower()))
+        if fitting.height == 0 or not prefix:
+            raise NotFound(
+                f"no sample id begins with {prefix!r}",
+                hint='see: influence-store query "select sample_id, prompt from samples limit 9"',
+            )
+        if fitting.height > 1:
+            raise UsageError(
+                f"{fitting.height} sample ids begin with {prefix!r}", hint="give more digits"
+            )
+        found.append(fitting["sid"][0])
+    return np.array(found, np.int64)
+
+
+@dataclass(frozen=True)
+class Names:
+    """Ids (hex) and first words of some samples by sid."""
+
+    ids: dict[int, str]
+    prompts: dict[int, str]
+
+
+def names_of(store: Store, sids: Iterable[int]) -> Names:
+    """What people call the samples `sids`: read from the store for just these."""
+    wanted = BitMap(sids)
+    ids: dict[int, str] = {}
+    for batch in store.scan(store.blocks("samples"), ["sid", "sample_id"], wanted):
+        raw = (one.hex() for one in batch["sample_id"].to_pylist())
+        ids.update(zip(batch["sid"].to_pylist(), raw, strict=True))
+    found, samples = read_samples(store, wanted)
+    texts = (" ".join(one.prompt[: 4 * HEAD].split())[:HEAD] for one in samples)
+    return Names(ids, dict(zip(found.tolist(), texts, strict=True)))

@@ -1,0 +1,1 @@
+"""Facility location at the speed of memory: exact, compiled, on as many cores as there are."""

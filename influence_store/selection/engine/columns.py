@@ -1,0 +1,188 @@
+"""Where does the engine read a kernel: whole in memory, tile by tile, or as pairs that count?
+
+All three speak of Σ_i max(min(S[i, j], cap_i) − level_i, 0) and hold values on the grid.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+
+from influence_store.cores import share
+from influence_store.progress import progress
+from influence_store.selection.engine import compiled
+from influence_store.selection.grid import to_grid
+from influence_store.selection.tiles import check_finite, tiles
+from influence_store.selection.views import ProductView
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import numpy.typing as npt
+
+    from influence_store.protocols import Doubles, Floats, Ids, PairwiseView
+
+_ROWS = 64
+_PIECES = 8
+
+
+@dataclass
+class Pairs:
+    """The pairs above their level, source by source: those that can still raise anything.
+
+    `start` (n_sources + 1,), `target` and `value` (n_pairs,). A level can only rise, so what is
+    left out can never count again: greedy goes on exactly. Shrinks in place.
+    """
+
+    start: Ids
+    target: npt.NDArray[np.int32]
+    value: Floats
+
+    def drop_below(self, level: Floats) -> None:
+        """Forget the pairs that the risen level has overtaken."""
+        left = compiled.drop_below(self.start, self.target, self.value, level)
+        self.target, self.value = self.target[:left], self.value[:left]
+
+    def gains(self, level: Floats) -> Doubles:
+        """The gain of every source, (n_sources,)."""
+        out = np.empty(len(self.start) - 1)
+        compiled.pair_gains(self.start, self.target, self.value, level, out)
+        return out
+
+
+class Columns(Protocol):
+    """The columns of a kernel, one per source."""
+
+    n: int
+    #: The share of pairs above their level at which keeping pairs beats reading columns.
+    patience: float
+
+    def gains(self, sources: Ids, level: Floats, cap: Floats) -> Doubles:
+        """What each of `sources` would add, (len(sources),)."""
+        ...
+
+    def column(self, source: int) -> Floats:
+        """S[:, source], (n_targets,)."""
+        ...
+
+    def share_above(self, sources: Ids, level: Floats, cap: Floats) -> float:
+        """Which share of the pairs of `sources` is above its level."""
+        ...
+
+    def pairs(self, level: Floats, cap: Floats) -> Pairs:
+        """All pairs above the level, cut at the cap."""
+        ...
+
+
+class DenseColumns:
+    """A kernel held whole, (n_sources, n_targets), its values on the grid."""
+
+    patience = 0.1
+
+    def __init__(self, by_source: Floats) -> None:
+        self.by_source, self.n = by_source, len(by_source)
+
+    def gains(self, sources: Ids, level: Floats, cap: Floats) -> Doubles:
+        """As many threads as cores, each on its own part of the sources."""
+        out = np.empty(len(sources))
+
+        def piece(part: slice) -> None:
+            compiled.row_gains(self.by_source, sources[part], level, cap, out[part])
+
+        share(piece, _parts(len(sources), _ROWS))
+        return out
+
+    def column(self, source: int) -> Floats:
+        """A view of the row."""
+        return self.by_source[source]
+
+    def share_above(self, sources: Ids, level: Floats, cap: Floats) -> float:
+        """Read from a few rows."""
+        return float((np.minimum(self.by_source[sources], cap) > level).mean())
+
+    def pairs(self, level: Floats, cap: Floats) -> Pairs:
+        """Counted first, so that they are written where they stay."""
+        counts = np.empty(self.n, np.int64)
+        parts = _parts(self.n, _ROWS)
+        share(
+            lambda part: compiled.count_above(self.by_source[part], level, cap, counts[part]), parts
+        )
+        start = np.concatenate(([0], np.cumsum(counts)))
+        target, value = np.empty(start[-1], np.int32), np.empty(start[-1], np.float32)
+
+        def copy(part: slice) -> None:
+            compiled.copy_above(self.by_source[part], level, cap, start[part], target, value)
+
+        share(copy, parts)
+        return Pairs(start, target, value)
+
+
+class TiledColumns:
+    """A kernel computed when asked: no n × n anywhere, and columns computed again and again."""
+
+    patience = 0.02
+
+    def __init__(self, view: PairwiseView, scale: float) -> None:
+        self.view, self.scale, self.n = view, scale, view.shape[1]
+
+    def gains(self, sources: Ids, level: Floats, cap: Floats) -> Doubles:
+        """Tile by tile."""
+        out, done = np.empty(len(sources)), 0
+        for part, values in self._tiles(sources):
+            piece = out[done : done + len(part)]
+            compiled.row_gains(values, np.arange(len(part)), level, cap, piece)
+            done += len(part)
+        return out
+
+    def column(self, source: int) -> Floats:
+        """Computed now."""
+        return next(self._tiles(np.array([source])))[1][0]
+
+    def share_above(self, sources: Ids, level: Floats, cap: Floats) -> float:
+        """Computed for these sources."""
+        above = [
+            (np.minimum(values, cap) > level).mean(axis=1) for _, values in self._tiles(sources)
+        ]
+        return float(np.concatenate(above).mean())
+
+    def pairs(self, level: Floats, cap: Floats) -> Pairs:
+        """One pass; memory for the pairs and one tile."""
+        counts, targets, found = [np.zeros(1, np.int64)], [], []
+        for part, values in self._tiles(np.arange(self.n)):
+            count = np.empty(len(part), np.int64)
+            compiled.count_above(values, level, cap, count)
+            start = np.concatenate(([0], np.cumsum(count)))
+            target, value = np.empty(start[-1], np.int32), np.empty(start[-1], np.float32)
+            compiled.copy_above(values, level, cap, start, target, value)
+            counts.append(count)
+            targets.append(target)
+            found.append(value)
+        return Pairs(
+            np.cumsum(np.concatenate(counts)), np.concatenate(targets), np.concatenate(found)
+        )
+
+    def _tiles(self, sources: Ids) -> Iterator[tuple[Ids, Floats]]:
+        for part, values in tiles(self.view, sources):
+            check_finite(part, values)
+            yield part, to_grid(np.array(values), self.scale)
+
+
+def largest_of(view: PairwiseView) -> float:
+    """max |S|: from the vectors where S are their products, else by one pass over the view."""
+    if isinstance(view, ProductView):
+        return view.largest
+    largest = 0.0
+    with progress("largest value", view.shape[1], "sources") as advance:
+        for sources, values in tiles(view, np.arange(view.shape[1])):
+            check_finite(sources, values)
+            largest = max(largest, float(np.abs(values).max()))
+            advance(len(sources))
+    return largest
+
+
+def _parts(n: int, least: int) -> list[slice]:
+    """0 … n in up to 8 pieces, none shorter than `least`: work for several threads."""
+    size = max(least, -(-n // _PIECES))
+    return [slice(k, min(k + size, n)) for k in range(0, n, size)]

@@ -1,0 +1,200 @@
+"""The loops that numpy has no word for, compiled.
+
+Everything here releases Python's lock, so threads may share the work, and reads values that lie on
+a grid (`selection/grid.py`), so that no sum depends on its order: `reassoc` lets the compiler sum
+in vector registers and changes no bit.
+
+This module imports numba, which takes its time: import it inside functions.
+"""
+
+from __future__ import annotations
+
+import heapq
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numba
+import numpy as np
+
+from influence_store.selection.room import fits, take
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import numpy.typing as npt
+
+    from influence_store.protocols import Doubles, Floats, Ids
+    from influence_store.selection.room import Room
+
+    F = TypeVar("F", bound=Callable[..., Any])
+    Ints = npt.NDArray[np.int32]
+
+_BLOCK = 32
+#: Why the walk over the heap came to an end.
+DONE, PAUSED, EMPTY = 0, 1, 2
+
+
+def _compiled(function: F) -> F:
+    fast: F = numba.njit(
+        nogil=True, cache=True, error_model="numpy", fastmath={"reassoc", "nsz", "contract"}
+    )(function)
+    return fast
+
+
+@numba.njit(nogil=True, cache=True, error_model="numpy")  # reassoc would undo the rounding
+def settle(
+    tile: Floats, out: Floats, mirror: Floats, magic: np.float32, mirrored: bool
+) -> tuple[float, float]:
+    """Put `tile` (r, c) on the grid, into `out` (r, c) and, turned, into `mirror` (c, r).
+
+    Returns the smallest and the largest value. Blocks keep both sides of the turn in the cache.
+    """
+    low, high = np.float32(np.inf), np.float32(-np.inf)
+    rows, columns = tile.shape
+    for r0 in range(0, rows, _BLOCK):
+        r1 = min(r0 + _BLOCK, rows)
+        for c0 in range(0, columns, _BLOCK):
+            c1 = min(c0 + _BLOCK, columns)
+            for r in range(r0, r1):
+                for c in range(c0, c1):
+                    value = (tile[r, c] + magic) - magic
+                    tile[r, c] = value
+                    out[r, c] = value
+                    low = min(low, value)
+                    high = max(high, value)
+            if mirrored:
+                for c in range(c0, c1):
+                    for r in range(r0, r1):
+                        mirror[c, r] = tile[r, c]
+    return low, high
+
+
+@_compiled
+def row_gains(by_source: Floats, sources: Ids, level: Floats, cap: Floats, out: Doubles) -> None:
+    """out[k] = Σ_i max(min(S[i, sources[k]], cap_i) − level_i, 0)."""
+    for k in range(len(sources)):
+        row = by_source[sources[k]]
+        total = 0.0
+        for i in range(len(level)):
+            total += max(np.float64(min(row[i], cap[i])) - np.float64(level[i]), 0.0)
+        out[k] = total
+
+
+@_compiled
+def raise_level(row: Floats, level: Floats, cap: Floats) -> None:
+    """level_i = max(level_i, min(row_i, cap_i)), in place."""
+    for i in range(len(level)):
+        level[i] = max(level[i], min(row[i], cap[i]))
+
+
+@_compiled
+def count_above(by_source: Floats, level: Floats, cap: Floats, out: Ids) -> None:
+    """out[j] = how many targets source j would still raise."""
+    for j in range(len(by_source)):
+        row = by_source[j]
+        count = 0
+        for i in range(len(level)):
+            count += min(row[i], cap[i]) > level[i]
+        out[j] = count
+
+
+@_compiled
+def copy_above(
+    by_source: Floats, level: Floats, cap: Floats, start: Ids, target: Ints, value: Floats
+) -> None:
+    """The targets that each source would still raise, and to which value."""
+    for j in range(len(by_source)):
+        row = by_source[j]
+        place = start[j]
+        for i in range(len(level)):
+            reached = min(row[i], cap[i])
+            if reached > level[i]:
+                target[place] = i
+                value[place] = reached
+                place += 1
+
+
+@_compiled
+def drop_below(start: Ids, target: Ints, value: Floats, level: Floats) -> int:
+    """Keep the pairs above their level, in place; returns how many there are left."""
+    place = 0
+    begin = start[0]
+    for j in range(len(start) - 1):
+        end = start[j + 1]
+        for k in range(begin, end):
+            if value[k] > level[target[k]]:
+                target[place] = target[k]
+                value[place] = value[k]
+                place += 1
+        begin = end
+        start[j + 1] = place
+    return place
+
+
+@_compiled
+def _pair_gain(start: Ids, target: Ints, value: Floats, level: Floats, j: int) -> float:
+    total = 0.0
+    for k in range(start[j], start[j + 1]):
+        total += max(np.float64(value[k]) - np.float64(level[target[k]]), 0.0)
+    return total
+
+
+@_compiled
+def pair_gains(start: Ids, target: Ints, value: Floats, level: Floats, out: Doubles) -> None:
+    """out[j] = Σ over the pairs of source j of max(S[i, j] − level_i, 0)."""
+    for j in range(len(out)):
+        out[j] = _pair_gain(start, target, value, level, j)
+
+
+_fits = _compiled(fits)
+_take = _compiled(take)
+
+
+@_compiled
+def walk(
+    start: Ids,
+    target: Ints,
+    value: Floats,
+    level: Floats,
+    bonus: Doubles,
+    bound: Doubles,
+    price: Doubles,
+    room: Room,
+    first: int,
+    items: Ids,
+    gains: Doubles,
+    work: int,
+) -> tuple[int, int, int]:
+    """Lazy greedy over pairs, from step `first` until `items` is full or `work` pairs were read.
+
+    `bound` (n,) are upper bounds of the gains, −1 for sources out of the game; picks are ranked by
+    gain per `price`. All arrays are brought up to date in place. Returns the step reached, the
+    evaluations done and why it ended.
+    """
+    heap = [(-bound[j] / price[j], j, -1) for j in range(len(bound)) if bound[j] >= 0.0]
+    heapq.heapify(heap)
+    step, evaluations, read = first, 0, 0
+    while step < len(items):
+        if len(heap) == 0:
+            return step, evaluations, EMPTY
+        _, j, when = heap[0]
+        if not _fits(room, j):
+            heapq.heappop(heap)
+            bound[j] = -1.0
+            continue
+        if when != step:
+            if read > work:
+                return step, evaluations, PAUSED
+            bound[j] = _pair_gain(start, target, value, level, j) + bonus[j]
+            read += start[j + 1] - start[j] + 1
+            evaluations += 1
+            heapq.heapreplace(heap, (-bound[j] / price[j], j, step))
+            continue
+        heapq.heappop(heap)
+        items[step], gains[step] = j, bound[j]
+        bound[j] = -1.0
+        _take(room, j)
+        for k in range(start[j], start[j + 1]):
+            i = target[k]
+            level[i] = max(level[i], value[k])
+        step += 1
+    return step, evaluations, DONE

@@ -1,0 +1,92 @@
+"""How is a selection computed within a memory limit? Exactly where that is possible.
+
+memory           exact; 4.8 bytes per pair
+tiles            exact; hardly any memory, but the kernel is computed about six times
+neighbours       coverage by cosine only; 0.5 KB per sample; .995 of exact and more from budgets
+                 of 0.5 % on
+representatives  some targets stand for all; 4.8 bytes per pair; .99 of exact with 1,000 of
+                 them, .996 with 2,000
+
+The figures are those of benchmarks/RESULTS.md, on embeddings of real instruction data. Whatever
+the path, what a selection is worth is judged on true values (jobs/proof.py).
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from influence_store.errors import UsageError
+
+PathName = Literal["memory", "tiles", "neighbours", "representatives"]
+PATHS: tuple[PathName, ...] = get_args(PathName)
+
+#: Of a kernel in memory, and beside it of the pairs that count once levels have risen.
+BYTES_PER_PAIR = 4.8
+#: Exact without memory is offered unasked up to so many pairs: some minutes.
+_TILES_AT_MOST = 400_000_000
+_FEWEST = 500
+_SIZE = re.compile(r"([0-9]+(?:\.[0-9]+)?|\.[0-9]+) ?([kmgt]?)i?b?", re.IGNORECASE)
+_UNITS = {"": 0, "k": 10, "m": 20, "g": 30, "t": 40}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """`path` and, where only some targets are looked at, how many; `told` says so to people."""
+
+    path: PathName
+    targets: int
+    told: str
+
+
+def plan(
+    n_targets: int, n_sources: int, *, memory: int, path: str | None = None, listed: bool = False
+) -> Plan:
+    """The best path for a kernel of this shape within `memory` bytes, or the one called `path`.
+
+    `listed`: whether a neighbour index can serve (coverage of a dataset by its own cosine).
+    UsageError for a path that is unknown or cannot serve.
+    """
+    whole = BYTES_PER_PAIR * n_targets * n_sources
+    size = f"{n_targets:,} × {n_sources:,} pairs"
+    few = max(_FEWEST, min(n_targets, int(memory / (BYTES_PER_PAIR * n_sources))))
+    if path is None:
+        path = _automatic(n_targets * n_sources, whole, memory, listed=listed)
+    if path == "memory":
+        return Plan("memory", n_targets, f"exact: {size} in {_size(whole)} of memory")
+    if path == "tiles":
+        return Plan("tiles", n_targets, f"exact: {size} computed tile by tile, again and again")
+    if path == "representatives":
+        told = f"approximate: {few:,} of {n_targets:,} targets stand for all ({size} would need "
+        return Plan("representatives", few, f"{told}{_size(whole)}; see --memory)")
+    if path != "neighbours":
+        raise UsageError(f"{path!r} is no way to compute", hint=f"--path {' | '.join(PATHS)}")
+    if not listed:
+        raise UsageError(
+            "a neighbour index serves coverage of a dataset by its own cosine only",
+            hint="leave --path out, or: --path representatives",
+        )
+    told = f"approximate: nearest neighbours only ({size} would need {_size(whole)}; see --memory)"
+    return Plan("neighbours", n_targets, told)
+
+
+def parse_memory(text: str) -> int:
+    """Bytes from `4G`, `512M`, `1.5 GiB`; units are powers of 1,024. UsageError otherwise."""
+    found = _SIZE.fullmatch(text.strip())
+    size = int(float(found[1]) * 2 ** _UNITS[found[2].lower()]) if found else 0
+    if size < 1 << 20:
+        raise UsageError(f"{text!r} is no amount of memory", hint="at least 1M, e.g. --memory 8G")
+    return size
+
+
+def _automatic(pairs: int, whole: float, memory: int, *, listed: bool) -> PathName:
+    if whole <= memory:
+        return "memory"
+    if listed:
+        return "neighbours"
+    return "tiles" if pairs <= _TILES_AT_MOST else "representatives"
+
+
+def _size(size: float) -> str:
+    return f"{size / 2**30:,.1f} GiB" if size >= 2**30 else f"{size / 2**20:,.0f} MiB"

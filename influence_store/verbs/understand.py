@@ -1,0 +1,115 @@
+"""Why this selection, what would more budget buy, and can it be made again?"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from influence_store.errors import UsageError
+from influence_store.shell import Context, emit_report, verb
+
+
+@verb
+@click.argument("selection")
+@click.argument("samples", nargs=-1, required=True, metavar="SAMPLE...")
+@click.option(
+    "--top",
+    type=click.IntRange(min=0),
+    default=3,
+    show_default=True,
+    help="Targets, twins, rivals.",
+)
+def explain(ctx: Context, selection: str, samples: tuple[str, ...], top: int) -> None:
+    """Why each SAMPLE is in the SELECTION or not; ids or their unique beginnings.
+
+    \b
+    influence-store explain 3f2a 9c1e 07bd
+    """
+    from influence_store.jobs.explain import explain as job
+
+    emit_report(ctx, job(ctx.open(), selection, samples, top=top))
+
+
+@verb
+@click.argument("of", metavar="SELECTION|DATASET")
+@click.option("--target", "targets", multiple=True, metavar="D[@V]", help="Two of them.")
+@click.option("--budget", help="With targets: 500, 10%.")
+@click.option("--kernel", help="With targets: as in select.")
+@click.option("--accept-weak", is_flag=True, help="Use an estimator whatever its verdict.")
+@click.option("--steps", type=click.IntRange(min=2), default=11, show_default=True, help="Weights.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Of the random sets.")
+def frontier(
+    ctx: Context,
+    of: str,
+    targets: tuple[str, ...],
+    budget: str | None,
+    kernel: str | None,
+    accept_weak: bool,
+    steps: int,
+    seed: int,
+) -> None:
+    """What more budget buys (of a SELECTION), or what one target costs another (of a DATASET).
+
+    \b
+    influence-store frontier 3f2a
+    influence-store frontier pool --target maths --target chat --budget 10%
+    """
+    store = ctx.open()
+    if not targets:
+        from influence_store.jobs.frontier import frontier as job
+
+        if budget or kernel or accept_weak:
+            raise UsageError(
+                "--budget, --kernel and --accept-weak are for two targets",
+                hint="influence-store frontier D --target A --target B --budget 10%",
+            )
+        emit_report(ctx, job(store, of))
+        return
+    from influence_store.jobs.tradeoff import two_targets
+
+    if budget is None:
+        raise UsageError("two targets need a --budget", hint="e.g. --budget 10%")
+    emit_report(
+        ctx,
+        two_targets(
+            store,
+            store.version(of),
+            [store.version(one) for one in targets],
+            budget,
+            kernel=kernel,
+            accept_weak=accept_weak,
+            seed=seed,
+            steps=steps,
+        ),
+    )
+
+
+@verb
+@click.argument("selection")
+@click.option(
+    "-o",
+    "--out",
+    type=click.Path(path_type=Path, dir_okay=False),
+    default=Path("selection.lock"),
+    show_default=True,
+    help="The file to write.",
+)
+def receipt(ctx: Context, selection: str, out: Path) -> None:
+    """Write all that decides a SELECTION, and its sample ids, to a file that can be verified."""
+    from influence_store.jobs.receipts import write_receipt
+
+    emit_report(ctx, write_receipt(ctx.open(), selection, out))
+
+
+@verb
+@click.option("--selection", required=True, metavar="FILE|ID", help="A receipt, or a stored one.")
+def verify(ctx: Context, selection: str) -> None:
+    """Make a selection again from stored values; fails at the first difference, naming it.
+
+    \b
+    influence-store verify --selection selection.lock
+    """
+    from influence_store.jobs.receipts import verify_selection
+
+    emit_report(ctx, verify_selection(ctx.open(), selection))
