@@ -1,44 +1,74 @@
-"""How long does facility location take, and does it reach what submodlib and apricot reach?
+"""How fast and how lean is facility location beside submodlib and apricot, kernel included?
 
-    python benchmarks/selection_peers.py --n 5000 --budget 500
+    python benchmarks/selection_peers.py --vectors STORE:DATASET --n 5000 10000 20000 50000
 
-CPU seconds of this process for clustered 384-d unit vectors with the cosine kernel, kernel and
-maximisation apart. A peer is measured where it is installed (pip install submodlib-py
-apricot-select, Python ≤ 3.12); apricot runs twice, because its first call compiles.
+Facility location by cosine at budgets of 5, 10 and 30 %, on the stored embeddings of a dataset
+(or an .npy file of unit rows; without either, on made-up clusters). Every contender works in a
+process of its own, with two threads, after a warm-up on 200 rows that pays for imports and
+compilation: seconds from vectors to picks, and the peak memory of the process. A peer is measured
+where it is installed (pip install submodlib-py apricot-select, Python ≤ 3.12) and where it fits.
+submodlib is given its kernel as one float32 matrix product, which it would take minutes to make
+itself; apricot makes its own, by cosine. Objectives are computed from the picks in float64.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
+import resource
+import subprocess
+import sys
 import time
 import warnings
-from importlib import import_module
 from importlib.util import find_spec
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from influence_store.selection.functions.facility_location import FacilityLocation
-from influence_store.selection.optimizers import LazyGreedy
-from influence_store.selection.tiles import lower_bound
-from influence_store.selection.views import CosineView, DenseView
-
 CLUSTERS, WIDTH = 60, 384
+SHARES = (0.05, 0.1, 0.3)
+#: Bytes per pair that a peer was seen to hold at its peak: above the limit it is not started.
+PER_PAIR = {"submodlib": 13, "apricot": 13}
+MEMORY = 20 << 30
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--n", type=int, default=5_000)
-    parser.add_argument("--budget", type=int, default=500)
+    parser.add_argument("--vectors", help="STORE:DATASET or FILE.npy")
+    parser.add_argument("--n", type=int, nargs="+", default=[5_000])
+    parser.add_argument("--shares", type=float, nargs="+", default=SHARES)
+    parser.add_argument("--peers-up-to", type=int, default=20_000)
+    parser.add_argument("--child", nargs=3, metavar=("NAME", "FILE", "BUDGET"))
     asked = parser.parse_args()
-    vectors = clustered_vectors(asked.n)
-    function = report("influence-store", ours, vectors, asked.budget)
-    if find_spec("submodlib"):
-        import_module("submodlib")  # not on the clock
-        report("submodlib", submodlib, vectors, asked.budget, function)
-    if find_spec("apricot"):
-        import_module("apricot")
-        report("apricot, first", apricot, vectors, asked.budget, function)
-        report("apricot, warm", apricot, vectors, asked.budget, function)
+    if asked.child:
+        child(asked.child[0], asked.child[1], int(asked.child[2]))
+        return
+    whole = vectors_of(asked.vectors, max(asked.n))
+    print("| n | budget | contender | s | CPU s | peak MB | f / ours | × ours |")
+    print("|---|---|---|---|---|---|---|---|")
+    with TemporaryDirectory() as folder:
+        for n in asked.n:
+            file = Path(folder) / f"{n}.npy"
+            np.save(file, whole[:n])
+            for share in asked.shares:
+                rows(file, n, int(share * n), asked.peers_up_to)
+
+
+def vectors_of(source, n):
+    """Unit rows (≥ n, d) float32."""
+    if source is None:
+        return clustered_vectors(n)
+    if source.endswith(".npy"):
+        return np.load(source)
+    from influence_store.jobs.near_duplicates import embedder_of
+    from influence_store.store.store import Store
+    from influence_store.version import __version__
+
+    root, _, dataset = source.rpartition(":")
+    store = Store.open(Path(root), __version__)
+    version = store.version(dataset)
+    return store.vectors(embedder_of(store, version), version.sids)
 
 
 def clustered_vectors(n):
@@ -49,52 +79,86 @@ def clustered_vectors(n):
     return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
 
 
-def report(name, run, vectors, budget, function=None):
-    """Time `run` and print a line with the objective of its picks, by our own function."""
-    laps = [time.process_time()]
-    used, items = run(vectors, budget, lambda: laps.append(time.process_time()))
-    laps.append(time.process_time())
-    kernel, select = np.diff(laps)
-    function = function or used
-    print(
-        f"{name:16} kernel {kernel:7.3f} s   select {select:7.3f} s   "
-        f"objective {function.value(items):.6f}"
-    )
-    return function
+def rows(file, n, budget, peers_up_to):
+    """One line per contender, ours first."""
+    vectors = np.load(file)
+    base = None
+    for name in ("ours", "submodlib", "apricot"):
+        if name != "ours" and (find_spec(name) is None or n > peers_up_to):
+            continue
+        if name != "ours" and PER_PAIR[name] * n * n > MEMORY:
+            print(f"| {n:,} | {budget:,} | {name} | needs more than {MEMORY >> 30} GiB |||||")
+            continue
+        command = [sys.executable, __file__, "--child", name, str(file), str(budget)]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        told = json.loads(done.stdout.splitlines()[-1])
+        told["f"] = objective(vectors, np.array(told["items"]))
+        base = base or told
+        print(
+            f"| {n:,} | {budget:,} | {name} | {told['wall']:.2f} | {told['cpu']:.2f} "
+            f"| {told['peak']:,.0f} | {told['f'] / base['f']:.7f} "
+            f"| {told['wall'] / base['wall']:.1f} |",
+            flush=True,
+        )
 
 
-def ours(vectors, budget, lap):
-    view = DenseView.of(CosineView(vectors, vectors), 8 << 30)
-    lap()
-    function = FacilityLocation(view, lower_bound(view))
-    return function, LazyGreedy().maximize(function, budget).items
+def objective(vectors, items):
+    """Σ_i max_{j chosen} ⟨x_i, x_j⟩ in float64."""
+    total, chosen = 0.0, vectors[items].astype(np.float64).T
+    for start in range(0, len(vectors), 2_000):
+        total += float((vectors[start : start + 2_000] @ chosen).max(axis=1).sum())
+    return total
 
 
-def submodlib(vectors, budget, lap):
+def child(name, file, budget):
+    """Warm up, select, and tell: seconds, CPU seconds, peak megabytes, picks."""
+    run = {"ours": ours, "submodlib": submodlib, "apricot": apricot}[name]
+    run(clustered_vectors(200), 20)
+    vectors = np.load(file)
+    wall, cpu = time.perf_counter(), time.process_time()
+    items = run(vectors, budget)
+    told = {
+        "wall": time.perf_counter() - wall,
+        "cpu": time.process_time() - cpu,
+        "peak": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        "items": np.asarray(items).tolist(),
+    }
+    print(json.dumps(told))
+
+
+def ours(vectors, budget):
+    from influence_store.selection.engine.fused import FusedGreedy
+    from influence_store.selection.functions.facility_location import FacilityLocation
+    from influence_store.selection.tiles import lower_bound
+    from influence_store.selection.views import CosineView, DenseView
+
+    view = DenseView.of(CosineView(vectors, vectors), 1 << 40)
+    return FusedGreedy().maximize(FacilityLocation(view, lower_bound(view)), budget).items
+
+
+def submodlib(vectors, budget):
     from submodlib import FacilityLocationFunction
 
-    kernel = shifted(vectors)
-    lap()
+    kernel = vectors @ vectors.T
+    kernel -= kernel.min()  # it starts its running maximum at 0
     function = FacilityLocationFunction(
         n=len(vectors), mode="dense", sijs=kernel, separate_rep=False
     )
-    picks = function.maximize(budget=budget, optimizer="LazyGreedy", show_progress=False)
-    return None, np.array([item for item, _ in picks])
+    picks = function.maximize(
+        budget=budget,
+        optimizer="LazyGreedy",
+        stopIfZeroGain=False,
+        stopIfNegativeGain=False,
+        show_progress=False,
+    )
+    return [item for item, _ in picks]
 
 
-def apricot(vectors, budget, lap):
+def apricot(vectors, budget):
     from apricot import FacilityLocationSelection
 
-    kernel = shifted(vectors).astype(np.float64)
-    lap()
-    selector = FacilityLocationSelection(budget, metric="precomputed", optimizer="lazy")
-    return None, np.array(selector.fit(kernel).ranking)
-
-
-def shifted(vectors):
-    """The cosine kernel raised to start at 0, where both peers start their running maximum."""
-    kernel = vectors @ vectors.T
-    return kernel - kernel.min()
+    selector = FacilityLocationSelection(budget, metric="cosine", optimizer="lazy")
+    return selector.fit(vectors).ranking
 
 
 if __name__ == "__main__":

@@ -250,8 +250,11 @@ class Chosen:
 
 
 class SetOptimizer(Protocol):
-    """Picks `budget` sources that make f large; ties go to the lowest position."""
+    """Picks sources that make f large; ties go to the lowest position.
 
-    def maximize(self, function: SetFunction[Any], budget: int) -> Chosen:
-        """ValueError if budget is outside 0..n or f lacks a property the optimizer relies on."""
+    `limits` is a number of sources or a `selection.limits.Limits`.
+    """
+
+    def maximize(self, function: SetFunction[Any], limits: Any) -> Chosen:
+        """UsageError for limits that cannot be kept, ValueError if f does not suit."""
         ...

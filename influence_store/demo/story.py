@@ -16,6 +16,7 @@ from influence_store.demo.models import demo_embedder, demo_llm
 from influence_store.embedding import open_embedder
 from influence_store.ingest.spool import ReadSettings
 from influence_store.jobs.budget import Budget
+from influence_store.jobs.choose import Asked, choose
 from influence_store.jobs.embed import embed
 from influence_store.jobs.estimators import find_estimator
 from influence_store.jobs.export import export
@@ -25,7 +26,6 @@ from influence_store.jobs.label import label
 from influence_store.jobs.label_pairs import PairsReport
 from influence_store.jobs.methods import ModelChoice
 from influence_store.jobs.refresh import refresh
-from influence_store.jobs.select import select
 from influence_store.jobs.train import train
 from influence_store.jobs.train_report import TrainOptions
 from influence_store.output import table_lines
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from influence_store.jobs.fill import FillReport
     from influence_store.jobs.ingest import IngestReport
     from influence_store.jobs.refresh import Plan
-    from influence_store.jobs.select import SelectReport
+    from influence_store.jobs.select_report import SelectReport
     from influence_store.jobs.train_report import TrainReport
     from influence_store.store.store import Version
 
@@ -103,7 +103,7 @@ def run_demo(folder: Path, say: Callable[[str], None]) -> Demo:
     tell.query(store, _BEST)
     selected = tell(
         f"select pool --budget {BUDGET}",
-        lambda: select(store, pool, BUDGET),
+        lambda: choose(store, "pool", Asked(BUDGET), {}),
     )
     tell.query(store, _CHOSEN, id=selected.id)
     tell(

@@ -130,11 +130,12 @@ def _ruled(
         why = [name for name, bits in rules.barred.items() if sid in bits]
         ruled[sid] = [("barred", f"left out as a {name}") for name in why]
         ruled[sid] += [one for one in found if one[0] != "barred"]
-    if stored.row.facts["answer"].get("ranked_by") != "gain per token" or rules.tokens is None:
+    # By gain alone no pick adds more than the one before it; by gain per token one does.
+    if rules.limits.costs is None or not (np.diff(stored.gains) > 0).any():
         return ruled, {}
     priced = [*asked.tolist(), int(stored.sids[-1])]
-    tokens = rules.tokens[np.searchsorted(pool, priced)].tolist()
-    return ruled, dict(zip(priced, map(float, tokens), strict=True))
+    costs = rules.limits.costs[np.searchsorted(pool, priced)].tolist()
+    return ruled, dict(zip(priced, costs, strict=True))
 
 
 def _weight(stored: StoredSelection, served: Served) -> tuple[float, tuple[str, ...]]:

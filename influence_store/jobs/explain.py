@@ -13,7 +13,7 @@ import numpy as np
 from influence_store.jobs.evidence import gather
 from influence_store.jobs.explained import Ahead, ExplainReport, Named, Near, WhyIn, WhyNot
 from influence_store.jobs.stored_selection import names_of, sids_named, stored_selection
-from influence_store.selection.explain import earliest_rank
+from influence_store.selection.explain import expected_rank
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -92,10 +92,16 @@ def _why_not(stored: StoredSelection, evidence: Evidence, name: Name, sid: int) 
         gain=adds[1] if adds else None,
         last_gain=None if np.isnan(last) else last,
         n_raised=adds[0] if adds else None,
-        earliest_rank=earliest_rank(stored.gains, adds[1]) if adds and waits else None,
+        expected_rank=_expected(stored, adds[1]) if adds and waits else None,
         ahead=tuple(Ahead(n, lead, name(one)) for one, n, lead in evidence.rivals.get(sid, [])),
         twins=twins,
     )
+
+
+def _expected(stored: StoredSelection, gain: float) -> int | None:
+    """The rank that a bigger budget would give it; None where the pool has not so many."""
+    rank = expected_rank(stored.gains, gain)
+    return rank if rank is not None and rank <= len(stored.version.bits) else None
 
 
 def _reason(

@@ -83,10 +83,8 @@ class WhyIn:
             share = "" if self.share is None else f", {self.share:.2%} of the whole"
             yield f"     gain {self.gain:.4g}{share}"
         if self.n_served is not None:
-            yield (
-                f"     serves {self.n_served:,} targets best; without it they would lose "
-                f"{self.lost:.4g}, the rest others make up for"
-            )
+            told = f"without it they would lose {self.lost:.4g}"
+            yield f"     serves {self.n_served:,} targets best; {told}"
             yield from _listed("serves", self.served)
         yield from _listed("in place of", self.displaced)
 
@@ -96,8 +94,8 @@ class WhyNot:
     """A sample that is not chosen: the first `reason` that holds, in words in `because`.
 
     `gain` is what it would add now, `last_gain` what the last pick added; `n_raised` targets would
-    be better off. `earliest_rank` is about where it could enter if the selection went on, None for
-    never or unknown. `ahead` are the chosen ones that serve the targets it would serve best,
+    be better off. `expected_rank` is about where a bigger budget would put it, None for unknown or
+    beyond this pool. `ahead` are the chosen ones that serve the targets it would serve best,
     `twins` its most similar chosen ones.
     """
 
@@ -107,7 +105,7 @@ class WhyNot:
     gain: float | None
     last_gain: float | None
     n_raised: int | None
-    earliest_rank: int | None
+    expected_rank: int | None
     ahead: tuple[Ahead, ...]
     twins: tuple[Near, ...]
     chosen: bool = False
@@ -119,8 +117,8 @@ class WhyNot:
         if self.gain is not None:
             last = "" if self.last_gain is None else f"; the last pick added {self.last_gain:.4g}"
             yield f"     would add {self.gain:.4g} to {self.n_raised:,} targets{last}"
-        if self.earliest_rank is not None:
-            yield f"     could enter at a budget of about {self.earliest_rank:,} at the earliest"
+        if self.expected_rank is not None:
+            yield f"     would enter at a budget of about {self.expected_rank:,}"
         if self.ahead:
             yield "     who serves the targets that it would serve best:"
             for one in self.ahead:

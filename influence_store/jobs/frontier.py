@@ -15,6 +15,7 @@ from pyroaring import BitMap
 from influence_store.errors import UsageError
 from influence_store.jobs.stored_selection import stored_selection
 from influence_store.output import table_lines
+from influence_store.selection.budget import parse_budget
 from influence_store.selection.curve_plot import curve_plot
 from influence_store.selection.frontier import milestones
 
@@ -97,11 +98,17 @@ def frontier(store: Store, selection: str, *, n_points: int = 10) -> FrontierRep
 
 def _notes(asked: Mapping[str, Any]) -> tuple[str, ...]:
     """Whether the first picks are what `select` would answer to a smaller budget."""
+    above = ("values count from where the neighbour index ends",)
+    notes = above if asked["path"] == "neighbours" else ()
     if asked["optimizer"] not in _GREEDY:
-        return (f"{asked['optimizer']} would answer smaller budgets with other samples",)
+        return (*notes, f"{asked['optimizer']} would answer smaller budgets with other samples")
+    if parse_budget(asked["budget"]).tokens is not None:
+        told = "of the two orders that a budget of tokens tries, another may win for a smaller one"
+        return (*notes, told)
     if asked["quotas"]:
-        return ("the quotas hold for the whole; smaller budgets would be answered otherwise",)
-    return ("every row is also the answer to that smaller budget",)
+        told = "the quotas hold for the whole; smaller budgets would be answered otherwise"
+        return (*notes, told)
+    return (*notes, "every row is also the answer to that smaller budget")
 
 
 def _costs(store: Store, sids: Ids) -> tuple[Doubles, str]:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from influence_store.errors import UsageError
+from influence_store.jobs.question import OWN
 from influence_store.selection import FUNCTIONS
 from influence_store.selection.plan import BYTES_PER_PAIR, Plan, plan
 from influence_store.selection.tiles import lower_bound
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 JUDGED = 2048
 
 
+#: Functions whose targets are the queries; the others cover the samples themselves.
+_OVER_QUERIES = ("flqmi", "gcmi")
 _COVERAGE = ("facility-location", "flqmi", "fl1mi", "flvmi", "flcg", "flcmi")
 
 
@@ -46,8 +49,7 @@ class Problem:
 
 def plan_of(question: Question, memory: int) -> Plan:
     """How to compute it; UsageError where `question.path` cannot."""
-    n, own = len(question.version.bits), question.parts[0][0] not in ("flqmi", "gcmi")
-    n_targets = n if own else max(len(aim.version.bits) for aim in question.aims)
+    n, n_targets = len(question.version.bits), len(_targets(question))
     listed = question.objective == "facility-location" and question.kernel.is_cosine
     covering = all(
         name.startswith("fl") or name == "facility-location" for name, _ in question.parts
@@ -62,12 +64,13 @@ def problem_of(store: Store, question: Question, memory: int) -> Problem:
     """UsageError where the kernel does not suit the function (not symmetric, for example)."""
     ways = plan_of(question, memory)
     targets = _targets(question)
-    few = some_of(targets, ways.targets, question.seed)
+    several = question.parts[0][0] in _OVER_QUERIES and len(question.aims) > 1
+    few = targets if several else some_of(targets, ways.targets, question.seed)
     budget = memory if ways.path in ("memory", "representatives") else 0
     try:
         function = _function(question, few, budget)
         judge, judged = function, few
-        if ways.path != "memory":
+        if ways.path != "memory" and not several:
             judged = some_of(targets, JUDGED, question.seed + 1)
             judge = _function(question, judged, memory // 2)
     except ValueError as error:
@@ -78,8 +81,8 @@ def problem_of(store: Store, question: Question, memory: int) -> Problem:
 
 def _targets(question: Question) -> Ids:
     """The sids to be covered: those of the aims for functions over queries, else the samples."""
-    if question.parts[0][0] in ("flqmi", "gcmi") and len(question.aims) == 1:
-        return question.aims[0].version.sids
+    if question.parts[0][0] in _OVER_QUERIES:
+        return np.concatenate([aim.version.sids for aim in question.aims])
     return question.version.sids
 
 
@@ -100,7 +103,7 @@ def _function(question: Question, targets: Ids, memory: int) -> SetFunction[Any]
 
 def _part(question: Question, name: str, targets: Ids, memory: int) -> SetFunction[Any]:
     """One set function; over several aims the weighted sum of one for each."""
-    if name in ("flqmi", "fl1mi", "flvmi", "gcmi", "flcmi") and len(question.aims) > 1:
+    if name not in OWN and len(question.aims) > 1:
         each = [_single(question, name, aim.version.sids, targets, memory) for aim in question.aims]
         weights = [aim.weight for aim in question.aims]
         mixture: SetFunction[Any] = FUNCTIONS.get("mixture")(each, weights)
@@ -114,7 +117,7 @@ def _single(
 ) -> SetFunction[Any]:
     kernel, sources, settings = question.kernel, question.version.sids, dict(question.settings)
     make = FUNCTIONS.get(name)
-    if name in ("flqmi", "gcmi"):
+    if name in _OVER_QUERIES:
         rows = targets if len(question.aims) == 1 else queries
         return _made(make, [_kept(Clipped(kernel.view(rows, sources)), memory)], settings)
     own = _own(question, targets)

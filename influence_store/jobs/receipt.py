@@ -3,7 +3,8 @@
     data       per role (pool, target, given): dataset@version, rows, digest of the sample ids
     kernel     the producer's name, fingerprint and facts
     function   objective and its parameters
-    question   what was asked: budget, limits, seed, optimizer …
+    question   what was asked: budget, quotas, seed, optimizer …
+    allowed    how many samples were barred and why; which tokenizer counted
     samples    ids in the order picked, gains beside them
     made_with  versions of the tool and of the libraries that compute
     digest     SHA-256 of the rest as sorted JSON without spaces
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 LOCK = "selection.lock"
 FORMAT, FORMAT_VERSION = "influence-store/selection.lock", 1
 #: Compared in this order, since each decides what follows.
-DECISIVE = ("data", "kernel", "function", "question", "samples", "gains")
+DECISIVE = ("data", "kernel", "function", "question", "allowed", "samples", "gains")
 _LIBRARIES = ("numpy", "numba", "scipy", "onnxruntime-gpu", "onnxruntime", "pylance")
 _SORTED = orjson.OPT_SORT_KEYS | orjson.OPT_SERIALIZE_NUMPY
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -120,6 +120,7 @@ def verify_selection(store: Store, what: str) -> VerifyReport:
     row = _row(store, expected)
     question = question_of(store, row)
     rules = allowed(store, question)
+    question = replace(question, limits=rules.digest)
     problem = problem_of(store, question, _memory(question))
     found = _decisive(store, row, question, rules, dict(problem.function.facts))
     nothing: dict[str, Any] = {"samples": [], "gains": []}
@@ -165,7 +166,8 @@ def _decisive(
             "facts": producer.facts,
         },
         "function": dict(function),
-        "question": {**asked, "limits": _limits(rules)},
+        "question": asked,
+        "allowed": _allowed(rules),
     }
 
 
@@ -174,7 +176,7 @@ def _data(store: Store, version: Version) -> dict[str, Any]:
     return {"dataset": str(version), "rows": len(ids), "digest": ids_digest(ids)}
 
 
-def _limits(rules: Allowed) -> dict[str, Any]:
+def _allowed(rules: Allowed) -> dict[str, Any]:
     """What was barred and what counted the tokens; not what counting cost at that time."""
     tokens = rules.facts.get("tokens")
     kept = None if tokens is None else {name: tokens[name] for name in ("fingerprint", "total")}
@@ -195,7 +197,7 @@ def _row(store: Store, receipt: dict[str, Any]) -> Selection:
     except NotFound:
         pool = store.version(receipt["data"]["pool"]["dataset"])
     data = receipt["data"]
-    asked = {name: value for name, value in receipt["question"].items() if name != "limits"}
+    asked = receipt["question"]
     if asked["start"] is not None:
         raise UsageError(
             f"selection {receipt['selection']} goes on from {asked['start']}, which is not here",

@@ -1,4 +1,4 @@
-"""`select`: an ordered choice of samples from stored values, explained, with its proof beside it."""
+"""`select`: an ordered choice of samples from stored values, with its proof beside it."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from influence_store.selection.engine.fused import FusedGreedy
 from influence_store.selection.knee import knee
 from influence_store.selection.neighbours.loss import expected_share
 from influence_store.selection.neighbours.sparse import sparse_kernel
-from influence_store.selection.optimizers import LazyGreedy, NaiveGreedy
+from influence_store.selection.optimizers import KnapsackGreedy, LazyGreedy, NaiveGreedy
 
 if TYPE_CHECKING:
     from influence_store.protocols import Chosen, SetFunction
@@ -77,7 +77,9 @@ def solve(
         scale = len(question.version.bits) / len(problem.targets)
         chosen = replace(chosen, gains=chosen.gains * scale)
     if chosen.left is not None and problem.function.monotone:
-        bound = certificate_of(float(chosen.gains.sum()), chosen.left, limits)
+        # Whatever was started from, the bound is for the best of all allowed sets.
+        anew = replace(limits, start=limits.start[:0])
+        bound = certificate_of(float(chosen.gains.sum()), chosen.left, anew)
         told["certificate"] = {**bound.facts(), "told": bound.told()}
     return chosen, told
 
@@ -101,12 +103,8 @@ def _greedy(
         greedy = FusedGreedy if getattr(function, "coverage", None) is not None else LazyGreedy
     elif limits.budget > _CURVE and question.budget.auto:
         limits = replace(limits, budget=_CURVE)
-    if limits.costs is None:
-        return greedy().maximize(function, limits), {}
-    # Either order alone can be arbitrarily bad for a knapsack; see optimizers/knapsack.py.
-    orders = {one: greedy(per_cost=one).maximize(function, limits) for one in (False, True)}
-    best = max(orders, key=lambda one: float(orders[one].gains.sum()))
-    return orders[best], {"ranked_by": "gain per token" if best else "gain"}
+    optimizer = greedy() if limits.costs is None else KnapsackGreedy(greedy)
+    return optimizer.maximize(function, limits), {}
 
 
 def _by_neighbours(

@@ -71,8 +71,7 @@ class SelectReport:
         if "told" in answer:
             yield f"  {answer['told']}"
         if "tokens" in answer:
-            ranked = f", ranked by {answer['ranked_by']}" if "ranked_by" in answer else ""
-            yield f"  {answer['tokens']:,} tokens{ranked}"
+            yield f"  {answer['tokens']:,} tokens by {self.stored['limits']['tokens']['tokenizer']}"
         if "groups" in answer:
             groups = answer["groups"].items()
             yield "  " + ", ".join(f"{name}: {count:,}" for name, count in groups)

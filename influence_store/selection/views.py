@@ -192,7 +192,7 @@ def _held(view: PairwiseView) -> DenseView:
             return _products(ProductView(products.targets[view.rows], products.sources))
         case Clipped():
             dense = _held(view.view)
-            floor = np.float32(max(view.floor, dense.low or 0.0))
+            floor = np.float32(max(float(view.floor), dense.low or 0.0))
             np.maximum(dense.by_source, floor, out=dense.by_source)
         case _:
             return _read(view)

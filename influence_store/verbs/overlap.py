@@ -39,19 +39,19 @@ def duplicates(ctx: Context, dataset: str, jaccard: float, cosine: float, shingl
 @click.option(
     "--share",
     type=float,
-    default=0.3,
+    default=0.2,
     show_default=True,
     help="Of a target row's runs of 8 words, from which on it counts as leaked.",
 )
 @click.option(
-    "--cosine", type=float, default=0.95, show_default=True, help="Of stored embeddings, to 1."
+    "--cosine", type=float, default=0.9, show_default=True, help="Of stored embeddings, to 1."
 )
 @click.option(
     "--common",
     type=float,
     default=0.001,
     show_default=True,
-    help="Share of rows from which on a run of words is boilerplate.",
+    help="Share of rows above which a run of words is boilerplate.",
 )
 def leaks(
     ctx: Context, dataset: str, target: str, share: float, cosine: float, common: float

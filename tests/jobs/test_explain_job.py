@@ -101,7 +101,7 @@ def test_a_rejected_sample_is_told_what_it_would_add_and_who_holds_its_ground(se
         )
         assert told.twins[0].value == pytest.approx(S[j, items].max(), abs=1e-5)
         assert told.twins[0].sample.rank is not None
-        assert told.earliest_rank is None or told.earliest_rank > BUDGET
+        assert told.expected_rank is None or BUDGET < told.expected_rank <= ROWS
 
 
 def test_the_repetition_of_a_pick_is_its_twin(selection, truth):

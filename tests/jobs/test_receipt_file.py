@@ -22,6 +22,7 @@ CONTENT = {
     "kernel": {"name": "cosine", "fingerprint": "f0", "facts": {"dim": 32}},
     "function": {"function": "facility-location", "floor": -0.25},
     "question": {"budget": 2, "seed": 0, "objective": "facility-location"},
+    "allowed": {"barred": {"leak": 3}, "tokens": None},
     "samples": ["aa", "bb"],
     "gains": [0.1 + 0.2, None],
 }
@@ -34,6 +35,7 @@ TAMPERED = [
     ("function.floor", 0.0, "function.floor: expected 0.0, found -0.25"),
     ("question.seed", 1, "question.seed: expected 1, found 0"),
     ("question.budget", None, "question.budget: expected None, found 2"),
+    ("allowed.barred.leak", 2, "allowed.barred.leak: expected 2, found 3"),
     ("samples", ["aa", "cc"], "rank 2: expected sample cc, found bb"),
     ("samples", ["bb", "aa"], "rank 1: expected sample bb, found aa"),
     ("gains", [0.3, None], "rank 1, sample aa: expected gain 0.3, found 0.30000000000000004"),

@@ -76,6 +76,8 @@ def test_the_samples_stand_in_rank_order_with_their_gains(run, selection, lock):
         (lambda r: r["question"].update(seed=7), "question.seed: expected 7, found 0"),
         (lambda r: r["question"].update(budget="13"), "question.budget: expected 13, found 12"),
         (lambda r: r["question"].update(optimizer="x"), "question.optimizer: expected x"),
+        (lambda r: r["question"].update(limits="x"), "question.limits: expected x"),
+        (lambda r: r["allowed"].update(tokens=3), "allowed.tokens: expected 3, found None"),
         (lambda r: r["samples"].reverse(), "rank 1: expected sample"),
         (lambda r: r["gains"].__setitem__(4, 1.5), r"rank 5, sample \w+: expected gain 1.5, found"),
         (lambda r: (r["samples"].pop(), r["gains"].pop()), "expected 11 samples, found 12"),
@@ -144,6 +146,22 @@ def test_targets_given_data_and_weights_are_part_of_it(open_cli, rows, tmp_path,
             (1, True) if k == 0 else (0, False)
         )
         assert run.json("verify", "--selection", str(file))["reproduced"] is True
+
+
+def test_a_budget_of_tokens_and_a_knee_come_out_again(run, tiny_llm, tmp_path):
+    counted = ("--tokenizer", str(tiny_llm))
+    for budget in ("600-tokens", "auto"):
+        made = run.json("select", "pool", "--budget", budget, "--kernel", "cosine", *counted)["id"]
+        file = tmp_path / f"{budget}.lock"
+        run("receipt", made, "-o", str(file))
+        assert json.loads(file.read_bytes())["allowed"]["tokens"]["total"] > 600
+        assert run.json("verify", "--selection", str(file))["reproduced"] is True
+        told = run.json("frontier", made)
+        assert told["unit"] == "tokens"
+        assert budget == "auto" or told["points"][-1]["cost"] <= 600
+        ids = [row["sample_id"] for row in run.json("query", "select sample_id from pool")]
+        reasons = {one.get("reason") for one in run.json("explain", made, *ids)["samples"]}
+        assert reasons <= {None, "cost", "twin", "dominated", "below"}
 
 
 def test_a_selectors_choice_has_no_receipt_and_no_file_is_left(run, tmp_path):

@@ -52,6 +52,7 @@ def test_every_pair_with_jaccard_from_point_eight_is_a_candidate(sets, keys):
     assert alike <= found
     assert (N - 1, 1) in alike
     assert len(found) < N * N / 20
+    assert (b < a).all()
 
 
 def test_consecutive_ranges_yield_every_candidate_once(keys):

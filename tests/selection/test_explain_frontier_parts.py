@@ -49,7 +49,9 @@ def test_a_selection_that_gains_nothing_has_no_shares():
 
 def two_targets(seed):
     rng = np.random.default_rng(seed)
-    return tuple(FLQMI(ArrayView(rng.random((m, 15)).astype(np.float32))) for m in (6, 9))
+    # The second speaks in numbers a hundred times as large.
+    kernels = [scale * rng.random((m, 15)).astype(np.float32) for m, scale in ((6, 1), (9, 100))]
+    return tuple(FLQMI(ArrayView(kernel)) for kernel in kernels)
 
 
 def test_each_point_is_the_greedy_answer_to_its_mixture():

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from influence_store.selection.explain import (
     NOBODY,
     cover,
-    earliest_rank,
+    expected_rank,
     gains_at_end,
     largest,
     lost_without,
@@ -139,11 +139,11 @@ def test_where_fewer_rows_are_allowed_than_asked_for_nobody_stands():
 
 def test_a_power_law_of_gains_is_continued_exactly():
     gains = 100.0 / np.arange(1, 201)
-    assert earliest_rank(gains, 100.0 / 1000.5) == 1000
-    assert earliest_rank(gains, 100.0 / 50.5) == 51
-    assert earliest_rank(gains, 0.0) is None
+    assert expected_rank(gains, 100.0 / 1000.5) == 1000
+    assert expected_rank(gains, 100.0 / 50.5) == 51
+    assert expected_rank(gains, 0.0) is None
 
 
 def test_gains_that_do_not_fall_promise_the_next_rank_only():
-    assert earliest_rank(np.ones(10), 0.5) == 11
-    assert earliest_rank(np.array([1.0, 0.0, 0.0, 0.0]), 0.5) == 2
+    assert expected_rank(np.ones(10), 0.5) == 11
+    assert expected_rank(np.array([1.0, 0.0, 0.0, 0.0]), 0.5) == 2

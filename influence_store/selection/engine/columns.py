@@ -96,7 +96,8 @@ class DenseColumns:
 
     def column(self, source: int) -> Floats:
         """A view of the row."""
-        return self.by_source[source]
+        row: Floats = self.by_source[source]
+        return row
 
     def share_above(self, sources: Ids, level: Floats, cap: Floats) -> float:
         """Read from a few rows."""
@@ -138,7 +139,8 @@ class TiledColumns:
 
     def column(self, source: int) -> Floats:
         """Computed now."""
-        return next(self._tiles(np.array([source])))[1][0]
+        row: Floats = next(self._tiles(np.array([source])))[1][0]
+        return row
 
     def share_above(self, sources: Ids, level: Floats, cap: Floats) -> float:
         """Computed for these sources."""

@@ -40,10 +40,16 @@ def _compiled(function: F) -> F:
     return fast
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")  # reassoc would undo the rounding
+def _as_written(function: F) -> F:
+    """Compiled without `reassoc`, which would take away what is added for the rounding."""
+    plain: F = numba.njit(nogil=True, cache=True, error_model="numpy")(function)
+    return plain
+
+
+@_as_written
 def settle(
     tile: Floats, out: Floats, mirror: Floats, magic: np.float32, mirrored: bool
-) -> tuple[float, float]:
+) -> tuple[np.float32, np.float32]:
     """Put `tile` (r, c) on the grid, into `out` (r, c) and, turned, into `mirror` (c, r).
 
     Returns the smallest and the largest value. Blocks keep both sides of the turn in the cache.

@@ -56,7 +56,7 @@ def product_matrix(targets: Floats, sources: Floats, scale: float) -> tuple[Floa
     ):
         share(tile, corners)
     _copy_twins(out, sources, targets)
-    return out, min(lows)
+    return out, float(min(lows))
 
 
 def _copy_twins(out: Floats, sources: Floats, targets: Floats) -> None:
