@@ -10,6 +10,7 @@ from influence_store.influence import METHODS
 from influence_store.jobs.cells import how_measured
 from influence_store.jobs.estimators import find_estimator, trained_estimators
 from influence_store.jobs.evaluate import known_transfer
+from influence_store.jobs.pair_kernel import PREFIX, pair_view, pairs_producer
 from influence_store.selection.views import CosineView, EstimatorView, ProductView
 
 if TYPE_CHECKING:
@@ -28,8 +29,8 @@ TRUSTED = ("trusted",)
 class Kernel:
     """A kernel by name; `notes` say aloud why it is this one, `embedder` gives its cosine.
 
-    `producer` is the embedder, an estimator or the source side of a bilinear method, whose other
-    side is `target_side`.
+    `producer` is the embedder, an estimator, the source side of a bilinear method, whose other side
+    is `target_side`, or a pairwise method, whose labels of `output` are the kernel.
     """
 
     store: Store
@@ -38,6 +39,7 @@ class Kernel:
     embedder: Producer
     estimator: OnnxEstimator | None = None
     target_side: Producer | None = None
+    output: str | None = None
     notes: tuple[str, ...] = ()
 
     @property
@@ -46,7 +48,9 @@ class Kernel:
         return self.producer.id == self.embedder.id
 
     def view(self, targets: Ids, sources: Ids) -> PairwiseView:
-        """S for the sids `targets` × `sources` from stored vectors."""
+        """S for the sids `targets` × `sources` from stored vectors or labels."""
+        if self.output is not None:
+            return pair_view(self.store, self.producer, self.output, targets, sources)
         if self.target_side is not None:
             return ProductView(
                 self.store.vectors(self.target_side, targets),
@@ -87,6 +91,10 @@ def choose_kernel(
         raise Incompatible(
             f"the store holds no vectors of {name}", hint=_label_hint(name, versions[0])
         )
+    if name is not None and name.startswith(PREFIX):
+        labels, output, unscored = pairs_producer(store, name)
+        told = [f"{unscored} labelled pairs could not be scored: worth 0"] if unscored else []
+        return Kernel(store, name, labels, embedder, output=output, notes=tuple(told))
     trained = _estimator(store, versions, name)
     if trained is None:
         return cosine

@@ -9,7 +9,11 @@ import polars as pl
 import pytest
 from manifest import MANIFEST
 
-from influence_store.errors import InputError
+from influence_store.errors import Incompatible, InputError, NotFound
+from influence_store.selection.functions.facility_location import FacilityLocation
+from influence_store.selection.optimizers import LazyGreedy
+from influence_store.selection.tiles import lower_bound
+from influence_store.selection.views import ArrayView, SelfCovered
 from influence_store.store.store import Store
 from influence_store.version import __version__
 
@@ -116,3 +120,36 @@ def test_scores_of_strangers_are_refused(run, tmp_path):
             *("--identity", manifest(tmp_path, kind="pointwise")),
         )
     assert Store.open(run.root, __version__).producers() == []
+
+
+def test_labelled_pairs_alone_can_be_the_kernel_of_a_selection(run, tmp_path):
+    values = np.random.default_rng(0).normal(size=(12, 12)).astype(np.float32)
+    np.save(tmp_path / "scores.npy", values.T)
+    run(
+        *("import", str(tmp_path / "scores.npy"), "--format", "dattri"),
+        *("--identity", manifest(
+            tmp_path, kind="pairwise", source_ids="pool.jsonl", target_ids="pool.jsonl"
+        )),
+    )  # fmt: skip
+    run("embed", "pool", "--embedder", "hashing:32")
+    told = run.json("select", "pool", "--budget", "4", "--kernel", "pairs:foreign")
+    view = SelfCovered(ArrayView(values))
+    expected = LazyGreedy().maximize(FacilityLocation(view, lower_bound(view)), 4)
+    sql = f"select sample_id from selection_items where selection = '{told['id']}' order by rank"
+    found = [row["sample_id"] for row in run.json("query", sql)]
+    assert found == [ids(run)[k] for k in expected.items]
+    with pytest.raises(NotFound, match="foreign"):
+        run("select", "pool", "--budget", "4", "--kernel", "pairs:foreing")
+
+
+def test_a_kernel_of_labels_needs_every_pair(run, tmp_path):
+    np.save(tmp_path / "scores.npy", np.ones((12, 3), np.float32))
+    run(
+        *("import", str(tmp_path / "scores.npy"), "--format", "dattri"),
+        *("--identity", manifest(
+            tmp_path, kind="pairwise", source_ids="pool.jsonl", target_ids=ids(run)[:3]
+        )),
+    )  # fmt: skip
+    run("embed", "pool", "--embedder", "hashing:32")
+    with pytest.raises(Incompatible, match="99 of 144 pairs were never labelled with foreign"):
+        run("select", "pool", "--budget", "4", "--kernel", "pairs:foreign")
