@@ -89,7 +89,7 @@ def gather(store: Store, stored: StoredSelection, asked: Ids, top: int) -> Evide
     evidence = replace(evidence, serves=serves, lost=lost, notes=notes)
     if not rejected.any():
         return evidence
-    columns = _columns(question.kernel, served, stored, asked[rejected], cosines[rejected])
+    columns = columns_of(question.kernel, served, stored, asked[rejected], cosines[rejected])
     return replace(
         evidence,
         adds=_adds(stored, served, asked[rejected], columns, weight),
@@ -187,7 +187,7 @@ def _served(
     return worth, serves
 
 
-def _columns(
+def columns_of(
     kernel: Kernel, served: Served, stored: StoredSelection, asked: Ids, cosines: Floats
 ) -> Floats:
     """S[:, asked] as (len(asked), n_targets), as `select` saw it.

@@ -74,14 +74,20 @@ class Kernel:
 
 
 def choose_kernel(
-    store: Store, versions: list[Version], name: str | None, *, accept_weak: bool
+    store: Store,
+    versions: list[Version],
+    name: str | None,
+    *,
+    accept_weak: bool,
+    fingerprint: str | None = None,
 ) -> Kernel:
     """The kernel called `name`; by default the newest estimator that covers `versions`.
 
+    Of several embedders or estimators of a name the one with this `fingerprint`, else the newest.
     An estimator whose card does not say `trusted` gives way to cosine, with a note, unless
     `accept_weak`. NotFound if `name` is no kernel, Incompatible if it lacks rows of a version.
     """
-    embedder = _embedder(store, versions)
+    embedder = _embedder(store, versions, fingerprint)
     cosine = Kernel(store, COSINE, embedder, embedder)
     if name in (COSINE, SE):
         return cosine
@@ -95,7 +101,7 @@ def choose_kernel(
         labels, output, unscored = pairs_producer(store, name)
         told = [f"{unscored} labelled pairs could not be scored: worth 0"] if unscored else []
         return Kernel(store, name, labels, embedder, output=output, notes=tuple(told))
-    trained = _estimator(store, versions, name)
+    trained = _estimator(store, versions, name, fingerprint)
     if trained is None:
         return cosine
     verdict, notes = _verdict_on(store, trained, versions[0])
@@ -184,13 +190,16 @@ def _label_hint(name: str, version: Version) -> str:
     )
 
 
-def _estimator(store: Store, versions: list[Version], name: str | None) -> Trained | None:
+def _estimator(
+    store: Store, versions: list[Version], name: str | None, fingerprint: str | None
+) -> Trained | None:
     if name is None:
         covering = [
             one for one in trained_estimators(store) if not _missing(store, one.producer, versions)
         ]
         return covering[-1] if covering else None
-    trained = find_estimator(store, name)
+    known = [one for one in trained_estimators(store) if one.producer.fingerprint == fingerprint]
+    trained = known[0] if known else find_estimator(store, name)
     if not trained.of_pairs:
         trained.open(store)  # says what a score is good for instead
     if missing := _missing(store, trained.producer, versions):
@@ -213,9 +222,10 @@ def _missing(
     return None
 
 
-def _embedder(store: Store, versions: list[Version]) -> Producer:
-    """The newest embedder that has a vector for every row of every version."""
-    for producer in reversed(store.producers("embedding")):
+def _embedder(store: Store, versions: list[Version], fingerprint: str | None) -> Producer:
+    """The embedder with this fingerprint, else the newest, with a vector for every row."""
+    newest_first = reversed(store.producers("embedding"))
+    for producer in sorted(newest_first, key=lambda one: one.fingerprint != fingerprint):
         if not _missing(store, producer, versions):
             return producer
     raise Incompatible(

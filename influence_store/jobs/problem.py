@@ -57,7 +57,9 @@ def plan_of(question: Question, memory: int) -> Plan:
     path = question.path
     if path is None and not covering and BYTES_PER_PAIR * n_targets * n > memory:
         path = "tiles"  # other functions cannot do with a part of the targets
-    return plan(n_targets, n, memory=memory, path=path, listed=listed)
+    return plan(
+        n_targets, n, memory=memory, path=path, listed=listed, represented=question.represented
+    )
 
 
 def problem_of(store: Store, question: Question, memory: int) -> Problem:

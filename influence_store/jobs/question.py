@@ -45,8 +45,9 @@ class Question:
 
     `parts` are the set functions with their weights, several for a mixture. `start` is an earlier
     selection whose picks stay, `duplicates` the policy for near copies, `quotas` and `tokenizer`
-    as said on the command line. `path` is how the answer is computed and `limits` a digest of what
-    quotas, tokens, duplicates and leaks came to; both are None until worked out.
+    as said on the command line. `path` is how the answer is computed, `represented` how many
+    targets stand for all where some do, and `limits` a digest of what quotas, tokens, duplicates
+    and leaks came to; all are None until worked out.
     """
 
     version: Version
@@ -63,6 +64,7 @@ class Question:
     start: str | None = None
     optimizer: str = "lazy-greedy"
     path: str | None = None
+    represented: int | None = None
     limits: str | None = None
     seed: int = 0
 
@@ -97,6 +99,7 @@ class Question:
             "start": self.start,
             "optimizer": self.optimizer,
             "path": self.path,
+            "represented": self.represented,
             "limits": self.limits,
             "seed": self.seed,
         }
@@ -121,7 +124,9 @@ def question_of(store: Store, row: Selection) -> Question:
     return Question(
         version=version,
         parts=tuple((name, weight) for name, weight in asked["parts"]),
-        kernel=choose_kernel(store, versions, row.kernel, accept_weak=True),
+        kernel=choose_kernel(
+            store, versions, row.kernel, accept_weak=True, fingerprint=asked["kernel"]
+        ),
         budget=parse_budget(asked["budget"]),
         aims=aims,
         given=given,
@@ -133,6 +138,7 @@ def question_of(store: Store, row: Selection) -> Question:
         start=asked["start"],
         optimizer=asked["optimizer"],
         path=asked["path"],
+        represented=asked["represented"],
         limits=asked["limits"],
         seed=asked["seed"],
     )

@@ -52,7 +52,8 @@ def select(store: Store, question: Question, *, memory: int = MEMORY_BYTES) -> S
     """
     rules = allowed(store, question)
     problem = problem_of(store, question, memory)
-    question = replace(question, path=problem.plan.path, limits=rules.digest)
+    few = problem.plan.targets if problem.plan.path == "representatives" else None
+    question = replace(question, path=problem.plan.path, represented=few, limits=rules.digest)
     identity = question.identity
     with store.claim("select", f"select:{identity}", question.inputs()) as run:
         reused = stored(store, identity) is not None

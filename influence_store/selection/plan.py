@@ -41,16 +41,24 @@ class Plan:
 
 
 def plan(
-    n_targets: int, n_sources: int, *, memory: int, path: str | None = None, listed: bool = False
+    n_targets: int,
+    n_sources: int,
+    *,
+    memory: int,
+    path: str | None = None,
+    listed: bool = False,
+    represented: int | None = None,
 ) -> Plan:
     """The best path for a kernel of this shape within `memory` bytes, or the one called `path`.
 
-    `listed`: whether a neighbour index can serve (coverage of a dataset by its own cosine).
+    `represented` targets stand for all on that path, as many as fit unless given. `listed`:
+    whether a neighbour index can serve (coverage of a dataset by its own cosine).
     UsageError for a path that is unknown or cannot serve.
     """
     whole = BYTES_PER_PAIR * n_targets * n_sources
     size = f"{n_targets:,} × {n_sources:,} pairs"
-    few = max(_FEWEST, min(n_targets, int(memory / (BYTES_PER_PAIR * n_sources))))
+    few = represented or max(_FEWEST, int(memory / (BYTES_PER_PAIR * n_sources)))
+    few = min(few, n_targets)
     if path is None:
         path = _automatic(n_targets * n_sources, whole, memory, listed=listed)
     if path == "memory":

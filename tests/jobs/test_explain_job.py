@@ -6,15 +6,18 @@ import json
 
 import numpy as np
 import pytest
+from pyroaring import BitMap
 
 from influence_store.errors import NotFound, UsageError
-from influence_store.jobs.cover import read_cover
+from influence_store.jobs.cover import Served, read_cover
+from influence_store.jobs.evidence import columns_of
 from influence_store.jobs.explain import explain
 from influence_store.jobs.kernels import choose_kernel
-from influence_store.jobs.stored_selection import stored_selection
+from influence_store.jobs.stored_selection import StoredSelection, stored_selection
+from influence_store.schema.catalog import Selection
 from influence_store.selection.functions.facility_location import FacilityLocation
 from influence_store.selection.views import ArrayView, SelfCovered
-from influence_store.store.store import Store
+from influence_store.store.store import Store, Version
 
 ROWS, BUDGET = 60, 12
 
@@ -194,6 +197,36 @@ def test_with_a_learned_kernel_a_sample_is_no_evidence_for_itself(stages, tmp_pa
         gain = f.value(np.append(items, j)) - f.value(items)
         assert told.gain == pytest.approx(gain, abs=1e-4 * scale)
     store.database.close()
+
+
+class Matrix:
+    """A kernel whose sids are the places of a matrix, own pairs above all others."""
+
+    is_cosine = False
+
+    def __init__(self, n):
+        self.S = np.random.default_rng(1).random((n, n)).astype(np.float32) + 5 * np.eye(n)
+
+    def view(self, targets, sources):
+        return ArrayView(self.S[np.ix_(targets, sources)])
+
+
+@pytest.mark.parametrize("objective", ["facility-location", "flqmi"])
+def test_an_own_pair_is_the_best_other_value_unless_targets_are_asked_for(objective):
+    kernel, everyone, asked, targets = (
+        Matrix(9),
+        np.arange(9),
+        np.array([7, 2]),
+        np.array([1, 2, 7]),
+    )
+    version = Version(1, 1, "pool", 1, BitMap(everyone))
+    row = Selection(id="x", objective=objective)
+    stored = StoredSelection(row, version, np.array([0]), np.array([1.0]))
+    served = Served(targets, None, np.zeros(3), None)
+    found = columns_of(kernel, served, stored, asked, np.zeros((2, 9), np.float32))
+    plain = objective == "flqmi"
+    whole = kernel.S if plain else SelfCovered(ArrayView(kernel.S)).block(everyone, everyone)
+    np.testing.assert_allclose(found, whole[np.ix_(targets, asked)].T, rtol=1e-6)
 
 
 def test_limits_are_the_reason_only_where_they_kept_a_sample_out(open_cli, tmp_path, write_rows):
