@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     F = TypeVar("F", bound=Callable[..., Any])
     Ints = npt.NDArray[np.int32]
 
-_BLOCK = 32
 #: Why the walk over the heap came to an end.
 DONE, PAUSED, EMPTY = 0, 1, 2
 
@@ -47,31 +46,14 @@ def _as_written(function: F) -> F:
 
 
 @_as_written
-def settle(
-    tile: Floats, out: Floats, mirror: Floats, magic: np.float32, mirrored: bool
-) -> tuple[np.float32, np.float32]:
-    """Put `tile` (r, c) on the grid, into `out` (r, c) and, turned, into `mirror` (c, r).
-
-    Returns the smallest and the largest value. Blocks keep both sides of the turn in the cache.
-    """
-    low, high = np.float32(np.inf), np.float32(-np.inf)
+def settle(tile: Floats, out: Floats, magic: np.float32) -> None:
+    """Put `tile` (r, c) on the grid, in place and in `out` (r, c)."""
     rows, columns = tile.shape
-    for r0 in range(0, rows, _BLOCK):
-        r1 = min(r0 + _BLOCK, rows)
-        for c0 in range(0, columns, _BLOCK):
-            c1 = min(c0 + _BLOCK, columns)
-            for r in range(r0, r1):
-                for c in range(c0, c1):
-                    value = (tile[r, c] + magic) - magic
-                    tile[r, c] = value
-                    out[r, c] = value
-                    low = min(low, value)
-                    high = max(high, value)
-            if mirrored:
-                for c in range(c0, c1):
-                    for r in range(r0, r1):
-                        mirror[c, r] = tile[r, c]
-    return low, high
+    for r in range(rows):
+        for c in range(columns):
+            value = (tile[r, c] + magic) - magic
+            tile[r, c] = value
+            out[r, c] = value
 
 
 @_compiled
@@ -108,15 +90,21 @@ def copy_above(
     by_source: Floats, level: Floats, cap: Floats, start: Ids, target: Ints, value: Floats
 ) -> None:
     """The targets that each source would still raise, and to which value."""
+    # Compared in vector registers, then looked at eight by eight: nearly all eights are empty.
+    above = np.zeros((len(level) + 7) // 8 * 8, np.uint8)
+    eights = above.view(np.uint64)
     for j in range(len(by_source)):
         row = by_source[j]
-        place = start[j]
         for i in range(len(level)):
-            reached = min(row[i], cap[i])
-            if reached > level[i]:
-                target[place] = i
-                value[place] = reached
-                place += 1
+            above[i] = min(row[i], cap[i]) > level[i]
+        place = start[j]
+        for e in range(len(eights)):
+            if eights[e] != 0:
+                for i in range(8 * e, 8 * e + 8):
+                    if above[i]:
+                        target[place] = i
+                        value[place] = min(row[i], cap[i])
+                        place += 1
 
 
 @_compiled

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from influence_store.protocols import Floats, Ids
 
 _TILE = 1024
+#: Rows of a tile must not lie a power of two apart, or they fight for the same lines of the cache.
+_PAD = 16
 #: Products of vectors that are as long as they can be may exceed the scale by their rounding.
 _ROUNDED = 1.0001
 
@@ -39,16 +41,23 @@ def product_matrix(targets: Floats, sources: Floats, scale: float) -> tuple[Floa
     rows, columns = range(0, len(sources), _TILE), range(0, len(targets), _TILE)
     corners = [(r, c) for r, c in product(rows, columns) if c >= r or not symmetric]
 
+    spare: list[Floats] = []
+
     def tile(corner: tuple[int, int]) -> None:
         r, c = corner
-        values = sources[r : r + _TILE] @ targets[c : c + _TILE].T
-        here = out[r : r + _TILE, c : c + _TILE]
-        mirror = out[c : c + _TILE, r : r + _TILE] if symmetric else here
-        low, high = compiled.settle(values, here, mirror, magic, symmetric)
+        buffer = spare.pop() if spare else np.empty((_TILE, _TILE + _PAD), np.float32)
+        left, right = sources[r : r + _TILE], targets[c : c + _TILE]
+        values = buffer[: len(left), : len(right)]
+        np.matmul(left, right.T, out=values)
+        low, high = values.min(), values.max()
         if not -_ROUNDED * scale <= low <= high <= _ROUNDED * scale:
             raise ValueError(f"products from {low} to {high}; expected numbers within ± {scale}")
-        lows.append(low)
-        advance(len(values) * values.shape[1])
+        compiled.settle(values, out[r : r + _TILE, c : c + _TILE], magic)
+        if symmetric and r != c:
+            out[c : c + _TILE, r : r + _TILE] = values.T
+        lows.append((low + magic) - magic)
+        spare.append(buffer)
+        advance(values.size)
 
     with (
         threadpool_limits(1, "blas"),
@@ -70,7 +79,12 @@ def _copy_twins(out: Floats, sources: Floats, targets: Floats) -> None:
 
 def _twins(vectors: Floats) -> tuple[Ids, Ids]:
     """Positions whose vector stood before, and where it stood first."""
+    _, inverse, count = np.unique(vectors[:, 0], return_inverse=True, return_counts=True)
     seen: dict[bytes, int] = {}
-    first = [seen.setdefault(vector.tobytes(), k) for k, vector in enumerate(vectors)]
-    again = [k for k, where in enumerate(first) if where != k]
-    return np.array(again, np.int64), np.array([first[k] for k in again], np.int64)
+    again, first = [], []
+    for k in np.flatnonzero(count[inverse] > 1).tolist():  # those that begin alike
+        where = seen.setdefault(vectors[k].tobytes(), k)
+        if where != k:
+            again.append(k)
+            first.append(where)
+    return np.array(again, np.int64), np.array(first, np.int64)
