@@ -10,6 +10,7 @@ import polars as pl
 import pyarrow as pa
 from sqlmodel import select
 
+from influence_store.query import overlap_views
 from influence_store.query.catalog_views import catalog_rows
 from influence_store.schema import catalog, tables
 
@@ -46,6 +47,10 @@ def views(store: Store) -> dict[str, View]:
         "selection_items": View(
             ["selection", "rank", "sample_id", "gain"], lambda _: _selection_items(store)
         ),
+        "near_duplicates": View(
+            overlap_views.NEAR_DUPLICATES, lambda _: overlap_views.near_duplicates(store)
+        ),
+        "leaks": View(overlap_views.LEAKS, lambda _: overlap_views.leaks(store)),
     }
     for name, rows in catalog_rows(store).items():
         views[name] = _constant(rows)

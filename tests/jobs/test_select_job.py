@@ -273,3 +273,22 @@ def test_the_python_way_is_the_same(run):
     store = opened(run)
     told = choose(store, "pool", Asked("9"), {})
     assert told.id == run.json("select", "pool", "--budget", "9")["id"]
+
+
+def test_leaks_and_near_duplicates_are_listed_by_their_verbs_and_in_sql(run):
+    assert run.json("query", "select * from near_duplicates") == []
+    told = run.json("leaks", "pool", "--target", "exam")
+    assert told["rows_per_sign"]["same"] == 3
+    rows = run.json("query", "select distinct sample_id, target_id from leaks where how = 'same'")
+    assert len(rows) == 3
+    assert all(row["sample_id"] == row["target_id"] for row in rows)
+    found = run.json("duplicates", "pool", "--jaccard", "0.3")
+    pairs = run.json("query", "select * from near_duplicates where how = 'words'")
+    assert len(pairs) == found["edges"]["words"] > 0
+    assert all(0.3 <= row["similarity"] <= 1 for row in pairs)
+
+
+def test_a_lock_is_written_beside_the_answer_and_verifies(run, tmp_path):
+    lock = tmp_path / "selection.lock"
+    told = run.json("select", "pool", "--budget", "9", "--lock", str(lock))
+    assert run.json("verify", "--selection", str(lock))["selection"] == told["id"]
