@@ -203,7 +203,12 @@ def _row(store: Store, receipt: dict[str, Any]) -> Selection:
             f"selection {receipt['selection']} goes on from {asked['start']}, which is not here",
             hint="verify it in the store that holds both",
         )
-    inputs = {**asked, "targets": data["targets"], "given": data["given"]}
+    inputs = {
+        **asked,
+        "targets": data["targets"],
+        "given": data["given"],
+        "kernel": receipt["kernel"]["fingerprint"],
+    }
     return Selection(
         id=receipt["selection"],
         dataset_version_id=pool.id,

@@ -36,6 +36,9 @@ def product_matrix(targets: Floats, sources: Floats, scale: float) -> tuple[Floa
     a set with itself: it is computed once and is symmetric to the last bit.
     """
     symmetric = targets is sources
+    largest = float(np.prod([np.linalg.norm(one, axis=1).max() for one in (targets, sources)]))
+    if not largest <= _ROUNDED * scale:
+        raise ValueError(f"products up to {largest}; expected numbers within ± {scale}")
     out = np.empty((len(sources), len(targets)), np.float32)
     magic, lows = np.float32(3.0 * scale), []
     rows, columns = range(0, len(sources), _TILE), range(0, len(targets), _TILE)
@@ -49,13 +52,10 @@ def product_matrix(targets: Floats, sources: Floats, scale: float) -> tuple[Floa
         left, right = sources[r : r + _TILE], targets[c : c + _TILE]
         values = buffer[: len(left), : len(right)]
         np.matmul(left, right.T, out=values)
-        low, high = values.min(), values.max()
-        if not -_ROUNDED * scale <= low <= high <= _ROUNDED * scale:
-            raise ValueError(f"products from {low} to {high}; expected numbers within ± {scale}")
+        lows.append((values.min() + magic) - magic)
         compiled.settle(values, out[r : r + _TILE, c : c + _TILE], magic)
         if symmetric and r != c:
             out[c : c + _TILE, r : r + _TILE] = values.T
-        lows.append((low + magic) - magic)
         spare.append(buffer)
         advance(values.size)
 
