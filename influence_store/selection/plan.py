@@ -66,8 +66,11 @@ def plan(
     if path == "tiles":
         return Plan("tiles", n_targets, f"exact: {size} computed tile by tile, again and again")
     if path == "representatives":
-        told = f"approximate: {few:,} of {n_targets:,} targets stand for all ({size} would need "
-        return Plan("representatives", few, f"{told}{_size(whole)}; see --memory)")
+        told = (
+            f"approximate: {few:,} of {n_targets:,} targets stand for all, {_kept(few)} of exact "
+            f"where measured ({size} would need {_size(whole)}; see --memory)"
+        )
+        return Plan("representatives", few, told)
     if path != "neighbours":
         raise UsageError(f"{path!r} is no way to compute", hint=f"--path {' | '.join(PATHS)}")
     if not listed:
@@ -94,6 +97,12 @@ def _automatic(pairs: int, whole: float, memory: int, *, listed: bool) -> PathNa
     if listed:
         return "neighbours"
     return "tiles" if pairs <= _TILES_AT_MOST else "representatives"
+
+
+def _kept(representatives: int) -> str:
+    """What greedy on so many representatives reached, relative to greedy on all of 5,000."""
+    known = {2_000: ".994 to .998", 1_000: ".986 to .994", 0: ".976 to .991"}
+    return next(kept for least, kept in known.items() if representatives >= least)
 
 
 def _size(size: float) -> str:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from influence_store.protocols import Floats, Ids, PairwiseView
+    from influence_store.protocols import Doubles, Floats, Ids, PairwiseView
 
 _PANEL = 8192
 _HEAD_BYTES = 8 << 20
@@ -150,14 +150,20 @@ class DenseView:
     """A view computed once and kept whole, the values of one source side by side.
 
     `low` is the smallest value; with a `scale` all values lie on its grid (selection/grid.py).
+    `totals` (n_sources,), where known, are no smaller than Σ_i S[i, j].
     """
 
     def __init__(
-        self, by_source: Floats, *, scale: float | None = None, low: float | None = None
+        self,
+        by_source: Floats,
+        *,
+        scale: float | None = None,
+        low: float | None = None,
+        totals: Doubles | None = None,
     ) -> None:
         """`by_source` (n_sources, n_targets): the transpose, contiguous."""
         self.by_source = np.ascontiguousarray(by_source, np.float32)
-        self.scale, self.low = scale, low
+        self.scale, self.low, self.totals = scale, low, totals
 
     @classmethod
     def of(cls, view: PairwiseView, max_bytes: int) -> PairwiseView:
@@ -206,7 +212,12 @@ def _products(view: ProductView) -> DenseView:
 
     scale = scale_of(view.largest)
     by_source, low = product_matrix(view.targets, view.sources, scale)
-    return DenseView(by_source, scale=scale, low=low)
+    # A float32 product of two vectors is off by at most width · eps of their lengths.
+    whole = view.targets.sum(axis=0, dtype=np.float64)
+    n_targets, width = view.targets.shape
+    slack = n_targets * scale * (width + 8) * np.finfo(np.float32).eps
+    totals = view.sources.astype(np.float64) @ whole + slack
+    return DenseView(by_source, scale=scale, low=low, totals=totals)
 
 
 def _read(view: PairwiseView) -> DenseView:

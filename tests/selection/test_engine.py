@@ -223,3 +223,28 @@ def test_scales_are_powers_of_two():
     with pytest.raises(ValueError, match="expected a finite number"):
         scale_of(float("nan"))
     np.testing.assert_array_equal(levels_on_grid(np.array([-np.inf, 3.0]), 1.0), [-1.0, 1.0])
+
+
+def test_picks_that_stay_are_counted_where_only_pairs_are_known():
+    rng = np.random.default_rng(0)
+    matrix = to_grid(rng.random((40, 40), np.float32), 1.0)
+    level = np.full(40, 0.5, np.float32)
+    cap, bonus = np.full(40, np.inf, np.float32), np.zeros(40)
+    limits = Limits(12, start=np.array([7, 3]))
+    columns = DenseColumns(matrix)
+    whole = greedy.maximize(columns, level, limits, cap=cap, bonus=bonus)
+    known = greedy.maximize(columns.pairs(level, cap), level, limits, cap=cap, bonus=bonus)
+    same(known, whole)
+    assert known.items[:2].tolist() == [7, 3]
+
+
+def test_free_bounds_are_bounds():
+    vectors = clustered(300)
+    view = kept(CosineView(vectors, vectors))
+    function = FacilityLocation(view, lower_bound(view))
+    columns = DenseColumns(view.by_source, view.totals, view.low)
+    level = np.full(300, view.low, np.float32)
+    first = function.gains(function.empty(), np.arange(300))
+    assert (columns.bounds(level) >= first).all()
+    assert columns.bounds(level).max() < 1.01 * first.max()
+    assert np.isinf(columns.bounds(level + 0.5)).all()

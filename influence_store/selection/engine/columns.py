@@ -42,13 +42,33 @@ class Pairs:
 
     def drop_below(self, level: Floats) -> None:
         """Forget the pairs that the risen level has overtaken."""
-        left = compiled.drop_below(self.start, self.target, self.value, level)
-        self.target, self.value = self.target[:left], self.value[:left]
+        n = len(self.start) - 1
+        ends = np.empty(n, np.int64)
+
+        def piece(part: slice) -> None:
+            start = self.start[part.start : part.stop + 1]
+            compiled.drop_below(start, self.target, self.value, level, ends[part])
+
+        parts = _parts(n, _ROWS)
+        share(piece, parts)
+        place, start = 0, np.zeros(n + 1, np.int64)
+        for part in parts:  # each has closed its gaps; now the parts close theirs
+            begin, end = self.start[part.start], ends[part.stop - 1]
+            start[part.start + 1 : part.stop + 1] = ends[part] - begin + place
+            for values in (self.target, self.value):
+                values[place : place + end - begin] = values[begin:end]
+            place += end - begin
+        self.start, self.target, self.value = start, self.target[:place], self.value[:place]
 
     def gains(self, level: Floats) -> Doubles:
         """The gain of every source, (n_sources,)."""
         out = np.empty(len(self.start) - 1)
-        compiled.pair_gains(self.start, self.target, self.value, level, out)
+
+        def piece(part: slice) -> None:
+            start = self.start[part.start : part.stop + 1]
+            compiled.pair_gains(start, self.target, self.value, level, out[part])
+
+        share(piece, _parts(len(out), _ROWS))
         return out
 
 
@@ -58,6 +78,10 @@ class Columns(Protocol):
     n: int
     #: The share of pairs above their level at which keeping pairs beats reading columns.
     patience: float
+
+    def bounds(self, level: Floats) -> Doubles:
+        """No source would add more than this, (n,); inf where nothing is known for free."""
+        ...
 
     def gains(self, sources: Ids, level: Floats, cap: Floats) -> Doubles:
         """What each of `sources` would add, (len(sources),)."""
@@ -81,8 +105,19 @@ class DenseColumns:
 
     patience = 0.1
 
-    def __init__(self, by_source: Floats) -> None:
+    def __init__(
+        self, by_source: Floats, totals: Doubles | None = None, low: float | None = None
+    ) -> None:
+        """`totals` (n,) are no smaller than Σ_i S[i, j]; `low` is the smallest value."""
         self.by_source, self.n = by_source, len(by_source)
+        self.totals, self.low = totals, low
+
+    def bounds(self, level: Floats) -> Doubles:
+        """Σ_i (S[i, j] − level_i), where no level is above a value."""
+        if self.totals is None or self.low is None or level.max() > self.low:
+            return np.full(self.n, np.inf)
+        bounds: Doubles = np.maximum(self.totals - level.sum(dtype=np.float64), 0.0)
+        return bounds
 
     def gains(self, sources: Ids, level: Floats, cap: Floats) -> Doubles:
         """As many threads as cores, each on its own part of the sources."""
@@ -127,6 +162,10 @@ class TiledColumns:
 
     def __init__(self, view: PairwiseView, scale: float) -> None:
         self.view, self.scale, self.n = view, scale, view.shape[1]
+
+    def bounds(self, _level: Floats) -> Doubles:
+        """Nothing is known for free."""
+        return np.full(self.n, np.inf)
 
     def gains(self, sources: Ids, level: Floats, cap: Floats) -> Doubles:
         """Tile by tile."""

@@ -108,20 +108,16 @@ def copy_above(
 
 
 @_compiled
-def drop_below(start: Ids, target: Ints, value: Floats, level: Floats) -> int:
-    """Keep the pairs above their level, in place; returns how many there are left."""
-    place = 0
-    begin = start[0]
-    for j in range(len(start) - 1):
-        end = start[j + 1]
-        for k in range(begin, end):
+def drop_below(start: Ids, target: Ints, value: Floats, level: Floats, ends: Ids) -> None:
+    """Move the pairs above their level together, from start[0] on; those of j end at ends[j]."""
+    place = start[0]
+    for j in range(len(ends)):
+        for k in range(start[j], start[j + 1]):
             if value[k] > level[target[k]]:
                 target[place] = target[k]
                 value[place] = value[k]
                 place += 1
-        begin = end
-        start[j + 1] = place
-    return place
+        ends[j] = place
 
 
 @_compiled
@@ -160,11 +156,11 @@ def walk(
 ) -> tuple[int, int, int]:
     """Lazy greedy over pairs, from step `first` until `items` is full or `work` pairs were read.
 
-    `bound` (n,) are upper bounds of the gains, −1 for sources out of the game; picks are ranked by
-    gain per `price`. All arrays are brought up to date in place. Returns the step reached, the
+    `bound` (n,) are the gains at the first step, −1 for sources out of the game; picks are ranked
+    by gain per `price`. All arrays are brought up to date in place. Returns the step reached, the
     evaluations done and why it ended.
     """
-    heap = [(-bound[j] / price[j], j, -1) for j in range(len(bound)) if bound[j] >= 0.0]
+    heap = [(-bound[j] / price[j], j, first) for j in range(len(bound)) if bound[j] >= 0.0]
     heapq.heapify(heap)
     step, evaluations, read = first, 0, 0
     while step < len(items):

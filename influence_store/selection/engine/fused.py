@@ -63,7 +63,7 @@ def _columns(coverage: Coverage) -> tuple[Columns, float]:
             view = DenseView.of(_Raw(view), 4 * view.shape[0] * view.shape[1])
             assert isinstance(view, DenseView)
         assert view.scale is not None
-        return DenseColumns(view.by_source), view.scale
+        return DenseColumns(view.by_source, view.totals, view.low), view.scale
     scale = scale_of(largest_of(view))
     return TiledColumns(view, scale), scale
 

@@ -81,6 +81,8 @@ class _Walk:
 
     def whole_columns(self, columns: Columns, advance: Advance) -> Pairs:
         """Pick while most pairs count; return those that still do."""
+        self.bound = np.where(self.room.open, columns.bounds(self.level), -1.0) + self.bonus
+        self.bound[~self.room.open] = -1.0
         for source in self.start.tolist():  # they sit in the room already
             self._measure(columns, np.array([source]))
             self._join(columns, source, advance)
@@ -97,8 +99,12 @@ class _Walk:
 
     def pairs_left(self, pairs: Pairs, advance: Advance) -> None:
         """Pick the rest from the pairs that count."""
+        for source in self.start[self.step :].tolist():
+            self._join_by_pairs(pairs, source, advance)
         while self.step < len(self.items):
             before = self.step
+            gains = pairs.gains(self.level) + self.bonus
+            self.bound = np.where(self.bound >= 0, gains, -1.0)
             work = min(_WORK, _REREAD * len(pairs.value) + len(self.bound))
             self.step, evaluations, why = compiled.walk(
                 *(pairs.start, pairs.target, pairs.value, self.level, self.bonus, self.bound),
@@ -132,6 +138,17 @@ class _Walk:
     def _measure(self, columns: Columns, sources: Ids) -> None:
         self.bound[sources] = columns.gains(sources, self.level, self.cap) + self.bonus[sources]
         self.evaluations += len(sources)
+
+    def _join_by_pairs(self, pairs: Pairs, source: int, advance: Advance) -> None:
+        its = slice(pairs.start[source], pairs.start[source + 1])
+        target, value = pairs.target[its], pairs.value[its]
+        raised = np.maximum(value.astype(np.float64) - self.level[target], 0.0)
+        self.items[self.step] = source
+        self.gained[self.step] = raised.sum() + self.bonus[source]
+        self.bound[source] = -1.0
+        self.level[target] = np.maximum(self.level[target], value)
+        self.step += 1
+        advance(1)
 
     def _join(self, columns: Columns, source: int, advance: Advance) -> None:
         self.items[self.step], self.gained[self.step] = source, self.bound[source]
