@@ -63,21 +63,19 @@ def allowed(store: Store, question: Question) -> Allowed:
     sids = question.version.sids
     barred, notes = _barred(store, question)
     facts: dict[str, Any] = {"barred": {why: len(bits) for why, bits in barred.items()}}
-    start, told = _start(store, question, BitMap.union(BitMap(), *barred.values()))
+    out = BitMap.union(BitMap(), *barred.values())
+    start, told = _start(store, question, out)
     notes += told
-    tokens = None
-    limits = Limits(len(sids), barred=_flags(sids, BitMap.union(BitMap(), *barred.values())))
-    free = len(sids) - len(BitMap.union(BitMap(), *barred.values()))
+    tokens, free = None, len(sids) - len(out)
+    limits = Limits(free, barred=_flags(sids, out))
     if question.budget.tokens is not None or question.tokenizer is not None:
         counted = token_counts(store, question.version, question.tokenizer)
         tokens, facts["tokens"] = counted.counts, counted.facts()
     if question.budget.tokens is not None:
         assert tokens is not None
         most = question.budget.tokens_of(tokens)
-        limits = replace(limits, budget=free, costs=tokens.astype(np.float64), most=float(most))
-    elif question.budget.auto:
-        limits = replace(limits, budget=free)
-    else:
+        limits = replace(limits, costs=tokens.astype(np.float64), most=float(most))
+    elif not question.budget.auto:
         limits = replace(limits, budget=_count(question, len(sids), free))
     if question.quotas:
         quotas = [parse_quota(text) for text in question.quotas]

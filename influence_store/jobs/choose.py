@@ -9,7 +9,7 @@ from influence_store.errors import UsageError
 from influence_store.jobs.kernels import choose_kernel
 from influence_store.jobs.methods import parsed
 from influence_store.jobs.pick import Columns, pick
-from influence_store.jobs.question import Aim, Question, parts_of
+from influence_store.jobs.question import LAZY, Aim, Question, parts_of
 from influence_store.jobs.select import MEMORY_BYTES, select
 from influence_store.jobs.stored_selection import stored_selection
 from influence_store.selection import SELECTORS
@@ -108,7 +108,7 @@ def _question(
         duplicates=asked.duplicates,
         keep_leaks=asked.keep_leaks,
         start=stored_selection(store, asked.start).row.id if asked.start else None,
-        optimizer=asked.optimizer or "lazy-greedy",
+        optimizer=asked.optimizer or LAZY,
         path=asked.path,
         seed=asked.seed,
     )

@@ -11,23 +11,20 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pyarrow as pa
-from pyroaring import BitMap
-from sqlmodel import Session
 
 from influence_store.errors import Incompatible, NotFound, UsageError
 from influence_store.jobs.cells import content_ids, how_measured, response_chars
 from influence_store.jobs.export import find_selection
 from influence_store.jobs.kernels import COSINE, choose_kernel
+from influence_store.jobs.options import check_options
 from influence_store.jobs.problem import JUDGED, some_of
 from influence_store.jobs.proof import proof
+from influence_store.jobs.publish_selection import new_selection, publish_selection
 from influence_store.jobs.question import digest
 from influence_store.jobs.select import MEMORY_BYTES, stored
 from influence_store.jobs.select_report import SelectReport
 from influence_store.protocols import Chosen
 from influence_store.query.views import Cells, cells_of
-from influence_store.schema import tables
-from influence_store.schema.catalog import Selection
 from influence_store.schema.identity import fingerprint
 from influence_store.selection import SELECTORS
 from influence_store.selection.budget import budget_count
@@ -43,7 +40,6 @@ if TYPE_CHECKING:
 
     from influence_store.protocols import Ids
     from influence_store.selection.picks import Picks
-    from influence_store.store.runs import ActiveRun
     from influence_store.store.store import Store, Version
 
 
@@ -103,7 +99,10 @@ def pick(
             picks = _called(selector, n_items, values, settings)
             sids = pool.sids[picks.items]
             baselines = _coverage(store, version, sids, seed)
-            _publish(store, run, version, identity, inputs, picks, sids, baselines)
+            facts = {"inputs": inputs, "picks": dict(picks.facts), "baselines": baselines}
+            on = str(inputs["kernel"] or "none")
+            made = new_selection(identity, version, name, on, len(sids), facts)
+            publish_selection(store, run, made, sids, picks.gains)
         run.report({"selection": identity, "reused": reused}, {})
     row = stored(store, identity)
     assert row is not None
@@ -118,12 +117,7 @@ def _called(
     values: Mapping[str, Any],
     options: Mapping[str, Any],
 ) -> Picks:
-    known = set(inspect.signature(selector).parameters) - {"budget"} - set(values)
-    if unknown := sorted(set(options) - known):
-        raise UsageError(
-            f"this selector has no option {unknown[0]!r}",
-            hint=f"options are: {', '.join(sorted(known)) or 'none'}",
-        )
+    check_options("this selector", selector, options, {"budget", *values})
     try:
         return selector(n_items, **values, **options)
     except (TypeError, ValueError) as error:
@@ -154,44 +148,6 @@ def _coverage(store: Store, version: Version, sids: Ids, seed: int) -> dict[str,
         memory=MEMORY_BYTES,
         seed=seed,
     )
-
-
-def _publish(
-    store: Store,
-    run: ActiveRun,
-    version: Version,
-    identity: str,
-    inputs: Mapping[str, Any],
-    picks: Picks,
-    sids: Ids,
-    baselines: dict[str, Any] | None,
-) -> None:
-    arrays = [
-        pa.array(np.arange(1, len(sids) + 1)),
-        pa.array(sids),
-        pa.array(picks.gains, pa.float64(), from_pandas=True),
-    ]
-    batch = pa.record_batch(arrays, schema=tables.SELECTION)
-    bits = BitMap(sids.astype(np.uint32))
-    block = run.stage("selection", [batch], tables.SELECTION, bits)
-
-    def more(session: Session, block_ids: list[int]) -> None:
-        facts = {"inputs": inputs, "picks": dict(picks.facts), "baselines": baselines}
-        session.add(
-            Selection(
-                id=identity,
-                dataset_version_id=version.id,
-                block_id=block_ids[0],
-                objective=inputs["objective"],
-                kernel=inputs["kernel"] or "none",
-                n_items=len(sids),
-                facts=facts,
-                run_id=run.id,
-                created_at=store.database.now(session),
-            )
-        )
-
-    run.publish([block], more)
 
 
 # -- what selectors read: (store, version, columns, seed) → the values and where they come from ----

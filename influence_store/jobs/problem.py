@@ -12,24 +12,25 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from influence_store.errors import UsageError
-from influence_store.jobs.question import OWN
+from influence_store.jobs.options import check_options
+from influence_store.jobs.question import LAZY, OWN
 from influence_store.selection import FUNCTIONS
-from influence_store.selection.plan import BYTES_PER_PAIR, Plan, plan
+from influence_store.selection.plan import Plan, plan
 from influence_store.selection.tiles import lower_bound
 from influence_store.selection.views import Clipped, DenseView, RowsView, SelfCovered
 
 if TYPE_CHECKING:
-    from influence_store.jobs.question import Question
+    from influence_store.jobs.question import Aim, Question
     from influence_store.protocols import Ids, PairwiseView, SetFunction
-    from influence_store.store.store import Store
 
 #: Targets on which selections are compared where a kernel of all of them does not fit.
 JUDGED = 2048
-
-
 #: Functions whose targets are the queries; the others cover the samples themselves.
 _OVER_QUERIES = ("flqmi", "gcmi")
-_COVERAGE = ("facility-location", "flqmi", "fl1mi", "flvmi", "flcg", "flcmi")
+#: Sums over the samples as targets: some of them can stand for all.
+_SAMPLED = ("facility-location", "fl1mi", "flvmi", "flcg", "flcmi")
+#: Functions that take negative values as they are.
+_ANY_SIGN = ("log-determinant", "disparity-sum", "disparity-min")
 
 
 @dataclass(frozen=True)
@@ -49,41 +50,47 @@ class Problem:
 
 def plan_of(question: Question, memory: int) -> Plan:
     """How to compute it; UsageError where `question.path` cannot."""
-    n, n_targets = len(question.version.bits), len(_targets(question))
-    listed = question.objective == "facility-location" and question.kernel.is_cosine
-    covering = all(
-        name.startswith("fl") or name == "facility-location" for name, _ in question.parts
-    )
-    path = question.path
-    if path is None and not covering and BYTES_PER_PAIR * n_targets * n > memory:
-        path = "tiles"  # other functions cannot do with a part of the targets
+    by_cosine = question.objective == "facility-location" and question.kernel.is_cosine
     return plan(
-        n_targets, n, memory=memory, path=path, listed=listed, represented=question.represented
+        len(_covered(question)),
+        len(question.version.bits),
+        memory=memory,
+        path=question.path,
+        sampled=_is_sampled(question),
+        listed=by_cosine and question.optimizer == LAZY,
+        represented=question.represented,
     )
 
 
-def problem_of(store: Store, question: Question, memory: int) -> Problem:
+def problem_of(question: Question, ways: Plan, memory: int) -> Problem:
     """UsageError where the kernel does not suit the function (not symmetric, for example)."""
-    ways = plan_of(question, memory)
-    targets = _targets(question)
-    several = question.parts[0][0] in _OVER_QUERIES and len(question.aims) > 1
-    few = targets if several else some_of(targets, ways.targets, question.seed)
-    budget = memory if ways.path in ("memory", "representatives") else 0
+    samples, targets = question.version.sids, _covered(question)
+    few = some_of(samples, ways.targets, question.seed) if _is_sampled(question) else samples
     try:
-        function = _function(question, few, budget)
+        held = memory if ways.path in ("memory", "representatives") else 0
+        function = _function(question, few, held)
         judge, judged = function, few
-        if ways.path != "memory" and not several:
-            judged = some_of(targets, JUDGED, question.seed + 1)
+        if ways.path != "memory" and _is_sampled(question):
+            judged = some_of(samples, JUDGED, question.seed + 1)
             judge = _function(question, judged, memory // 2)
     except ValueError as error:
-        raise UsageError(f"{question.objective} on {question.kernel.name}: {error}") from error
-    weight = len(targets) / max(1, len(judged))
-    return Problem(function, judge, question.version.sids, few, weight, ways)
+        raise UsageError(
+            f"{question.objective} on {question.kernel.name}: {error}",
+            hint="another --objective or --kernel: influence-store select --help",
+        ) from error
+    weight = len(samples) / len(judged)
+    covered = few if _is_sampled(question) else targets
+    return Problem(function, judge, samples, covered, weight, ways)
 
 
-def _targets(question: Question) -> Ids:
-    """The sids to be covered: those of the aims for functions over queries, else the samples."""
-    if question.parts[0][0] in _OVER_QUERIES:
+def _is_sampled(question: Question) -> bool:
+    """Whether some targets could stand for all."""
+    return question.objective in _SAMPLED and len(question.aims) <= 1
+
+
+def _covered(question: Question) -> Ids:
+    """The sids that the function covers: those of the aims if it is over queries, else its own."""
+    if question.objective in _OVER_QUERIES:
         return np.concatenate([aim.version.sids for aim in question.aims])
     return question.version.sids
 
@@ -96,46 +103,46 @@ def some_of(sids: Ids, count: int, seed: int) -> Ids:
 
 
 def _function(question: Question, targets: Ids, memory: int) -> SetFunction[Any]:
-    parts = [_part(question, name, targets, memory) for name, _ in question.parts]
+    """The parts and, for each of several aims, one of each part, as one weighted sum.
+
+    `targets` are the samples that functions over the samples cover.
+    """
+    parts, weights = [], []
+    for name, weight in question.parts:
+        aims = [None] if name in OWN or not question.aims else question.aims
+        for aim in aims:
+            parts.append(_part(question, name, aim, targets, memory))
+            weights.append(weight if aim is None else weight * aim.weight)
     if len(parts) == 1:
         return parts[0]
-    mixture: SetFunction[Any] = FUNCTIONS.get("mixture")(parts, [w for _, w in question.parts])
+    mixture: SetFunction[Any] = FUNCTIONS.get("mixture")(parts, weights)
     return mixture
 
 
-def _part(question: Question, name: str, targets: Ids, memory: int) -> SetFunction[Any]:
-    """One set function; over several aims the weighted sum of one for each."""
-    if name not in OWN and len(question.aims) > 1:
-        each = [_single(question, name, aim.version.sids, targets, memory) for aim in question.aims]
-        weights = [aim.weight for aim in question.aims]
-        mixture: SetFunction[Any] = FUNCTIONS.get("mixture")(each, weights)
-        return mixture
-    queries = question.aims[0].version.sids if question.aims else targets[:0]
-    return _single(question, name, queries, targets, memory)
-
-
-def _single(
-    question: Question, name: str, queries: Ids, targets: Ids, memory: int
+def _part(
+    question: Question, name: str, aim: Aim | None, targets: Ids, memory: int
 ) -> SetFunction[Any]:
-    kernel, sources, settings = question.kernel, question.version.sids, dict(question.settings)
-    make = FUNCTIONS.get(name)
+    """One set function, for one aim where it serves one."""
+    kernel, sources = question.kernel, question.version.sids
+    queries = sources[:0] if aim is None else aim.version.sids
+    views: list[Any] = []
     if name in _OVER_QUERIES:
-        rows = targets if len(question.aims) == 1 else queries
-        return _made(make, [_kept(Clipped(kernel.view(rows, sources)), memory)], settings)
-    own = _own(question, targets)
+        views.append(DenseView.of(Clipped(kernel.view(queries, sources)), memory))
+    else:
+        own = _own(question, targets)
+        any_sign = name == "facility-location" or name in _ANY_SIGN
+        views.append(DenseView.of(own if any_sign else Clipped(own), memory))
     if name == "facility-location":
-        view = _kept(own, memory)
-        return _made(make, [view, lower_bound(view)], settings)
-    views = [_kept(own if name in _ANY_SIGN else Clipped(own), memory)]
+        views.append(lower_bound(views[0]))
     if name in ("fl1mi", "flvmi", "flcmi"):
         views.append(Clipped(kernel.view(targets, queries)))
     if name in ("flcg", "flcmi", "gccg"):
         assert question.given is not None
         views.append(Clipped(kernel.view(targets, question.given.sids)))
-    return _made(make, views, settings)
-
-
-_ANY_SIGN = ("log-determinant", "disparity-sum", "disparity-min")
+    make = FUNCTIONS.get(name)
+    check_options(f"objective {name}", make, question.settings, len(views))
+    made: SetFunction[Any] = make(*views, **question.settings)
+    return made
 
 
 def _own(question: Question, targets: Ids) -> PairwiseView:
@@ -149,15 +156,3 @@ def _own(question: Question, targets: Ids) -> PairwiseView:
     if len(targets) == len(sources):
         return whole
     return RowsView(whole, np.searchsorted(sources, targets))
-
-
-def _kept(view: PairwiseView, memory: int) -> PairwiseView:
-    return DenseView.of(view, memory)
-
-
-def _made(make: Any, views: list[Any], settings: dict[str, Any]) -> SetFunction[Any]:
-    try:
-        made: SetFunction[Any] = make(*views, **settings)
-    except TypeError as error:
-        raise UsageError(f"{make.__name__} refuses its options: {error}") from error
-    return made

@@ -72,11 +72,8 @@ def proof(
     else:
         left_out.append(f"{K_CENTER} (more than {_DISTANCES:,} distances)")
     told = compare(judge, chosen, references, seed=seed, limits=limits, weight=weight).facts()
-    return {**told, "left_out": left_out, "judged_targets": _judged(judge, view)}
-
-
-def _judged(judge: SetFunction[Any], view: PairwiseView | None) -> int | None:
-    return None if view is None else int(view.shape[0])
+    judged = None if view is None else int(view.shape[0])
+    return {**told, "left_out": left_out, "judged_targets": judged}
 
 
 def _enough(limits: Limits, count: int, n: int) -> int:

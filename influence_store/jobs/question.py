@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from influence_store.schema.catalog import Selection
     from influence_store.store.store import Store, Version
 
+#: The optimizer unless another is named; compiled where the function is known to the engine.
+LAZY = "lazy-greedy"
 #: Which functions stand on what: the samples themselves, a target, a dataset that is given, both.
 OWN = (
     "facility-location",
@@ -62,7 +64,7 @@ class Question:
     duplicates: str | None = None
     keep_leaks: bool = False
     start: str | None = None
-    optimizer: str = "lazy-greedy"
+    optimizer: str = LAZY
     path: str | None = None
     represented: int | None = None
     limits: str | None = None

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 from influence_store.errors import IntegrityError, NotFound, StorageError, UsageError
 from influence_store.jobs.allowed import allowed
 from influence_store.jobs.cells import content_ids
-from influence_store.jobs.problem import problem_of
+from influence_store.jobs.problem import plan_of, problem_of
+from influence_store.jobs.publish_selection import new_selection
 from influence_store.jobs.question import question_of
 from influence_store.jobs.receipt import (
     digest,
@@ -121,7 +122,8 @@ def verify_selection(store: Store, what: str) -> VerifyReport:
     question = question_of(store, row)
     rules = allowed(store, question)
     question = replace(question, limits=rules.digest)
-    problem = problem_of(store, question, _memory(question))
+    memory = _memory(question)
+    problem = problem_of(question, plan_of(question, memory), memory)
     found = _decisive(store, row, question, rules, dict(problem.function.facts))
     nothing: dict[str, Any] = {"samples": [], "gains": []}
     _compare({**expected, **nothing}, {**found, **nothing}, expected)
@@ -209,16 +211,9 @@ def _row(store: Store, receipt: dict[str, Any]) -> Selection:
         "given": data["given"],
         "kernel": receipt["kernel"]["fingerprint"],
     }
-    return Selection(
-        id=receipt["selection"],
-        dataset_version_id=pool.id,
-        block_id=0,
-        objective=asked["objective"],
-        kernel=receipt["kernel"]["name"],
-        n_items=len(receipt["samples"]),
-        facts={"inputs": inputs},
-        run_id="",
-        created_at=0.0,
+    kernel, n_items = receipt["kernel"]["name"], len(receipt["samples"])
+    return new_selection(
+        receipt["selection"], pool, asked["objective"], kernel, n_items, {"inputs": inputs}
     )
 
 

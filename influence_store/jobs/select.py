@@ -2,35 +2,33 @@
 
 from __future__ import annotations
 
+import inspect
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import orjson
-import pyarrow as pa
-from pyroaring import BitMap
-from sqlmodel import Session
 
 from influence_store.errors import UsageError
 from influence_store.jobs.allowed import Allowed, allowed
-from influence_store.jobs.cover import COVER, cover_batch, served
-from influence_store.jobs.cover import SCHEMA as COVER_SCHEMA
+from influence_store.jobs.cover import cover_batch, served
 from influence_store.jobs.neighbours import neighbours
-from influence_store.jobs.problem import Problem, problem_of
+from influence_store.jobs.problem import Problem, plan_of, problem_of
 from influence_store.jobs.proof import proof
-from influence_store.jobs.question import Question
+from influence_store.jobs.publish_selection import new_selection, publish_selection
+from influence_store.jobs.question import LAZY, Question
 from influence_store.jobs.select_report import SelectReport
-from influence_store.schema import tables
 from influence_store.schema.catalog import Selection
 from influence_store.selection import OPTIMIZERS
 from influence_store.selection.certificate import certificate_of
 from influence_store.selection.engine.fused import FusedGreedy
 from influence_store.selection.knee import knee
 from influence_store.selection.neighbours.loss import expected_share
-from influence_store.selection.neighbours.sparse import sparse_kernel
 from influence_store.selection.optimizers import KnapsackGreedy, LazyGreedy, NaiveGreedy
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from influence_store.protocols import Chosen, SetFunction
     from influence_store.selection.limits import Limits
     from influence_store.store.runs import ActiveRun
@@ -50,15 +48,14 @@ def select(store: Store, question: Question, *, memory: int = MEMORY_BYTES) -> S
     Exact where the kernel fits `memory` bytes, or where `question.path` says so. The same question
     on the same values is answered from the store.
     """
-    rules = allowed(store, question)
-    problem = problem_of(store, question, memory)
-    few = problem.plan.targets if problem.plan.path == "representatives" else None
-    question = replace(question, path=problem.plan.path, represented=few, limits=rules.digest)
+    rules, ways = allowed(store, question), plan_of(question, memory)
+    few = ways.targets if ways.path == "representatives" else None
+    question = replace(question, path=ways.path, represented=few, limits=rules.digest)
     identity = question.identity
     with store.claim("select", f"select:{identity}", question.inputs()) as run:
         reused = stored(store, identity) is not None
         if not reused:
-            _answer(store, run, question, rules, problem, memory)
+            _answer(store, run, question, rules, problem_of(question, ways, memory), memory)
         run.report({"selection": identity, "reused": reused}, {})
     row = stored(store, identity)
     assert row is not None
@@ -73,11 +70,12 @@ def solve(
     limits = limits or rules.limits
     if problem.plan.path == "neighbours":
         return _by_neighbours(store, question, limits)
-    chosen, told = _greedy(question, problem.function, limits)
+    chosen, told = _greedy(question, problem.function, limits), {}
     if problem.plan.path == "representatives":
+        # One of them stands for several; what they bound is not the function itself.
         scale = len(question.version.bits) / len(problem.targets)
-        chosen = replace(chosen, gains=chosen.gains * scale)
-    if chosen.left is not None and problem.function.monotone:
+        chosen = replace(chosen, gains=chosen.gains * scale, left=None)
+    if chosen.left is not None:
         # Whatever was started from, the bound is for the best of all allowed sets.
         anew = replace(limits, start=limits.start[:0])
         bound = certificate_of(float(chosen.gains.sum()), chosen.left, anew)
@@ -91,37 +89,36 @@ def stored(store: Store, identity: str) -> Selection | None:
         return session.get(Selection, identity)
 
 
-def _greedy(
-    question: Question, function: SetFunction[Any], limits: Limits
-) -> tuple[Chosen, dict[str, Any]]:
-    name = question.optimizer
-    if name != "lazy-greedy":
-        made = OPTIMIZERS.get(name)
-        seeded = "seed" in made.__init__.__code__.co_varnames
-        return (made(seed=question.seed) if seeded else made()).maximize(function, limits), {}
+def _greedy(question: Question, function: SetFunction[Any], limits: Limits) -> Chosen:
+    """By the optimizer that was named; else compiled where possible, lazy where gains only fall."""
+    chosen: Chosen
+    if question.optimizer != LAZY:
+        make = OPTIMIZERS.get(question.optimizer)
+        seeded = "seed" in inspect.signature(make).parameters
+        chosen = (make(seed=question.seed) if seeded else make()).maximize(function, limits)
+        return chosen
     greedy: Any = NaiveGreedy
     if function.submodular:
         greedy = FusedGreedy if getattr(function, "coverage", None) is not None else LazyGreedy
     elif limits.budget > _CURVE and question.budget.auto:
         limits = replace(limits, budget=_CURVE)
-    optimizer = greedy() if limits.costs is None else KnapsackGreedy(greedy)
-    return optimizer.maximize(function, limits), {}
+    chosen = (greedy() if limits.costs is None else KnapsackGreedy(greedy)).maximize(
+        function, limits
+    )
+    return chosen
 
 
 def _by_neighbours(
     store: Store, question: Question, limits: Limits
 ) -> tuple[Chosen, dict[str, Any]]:
-    from influence_store.selection.engine.greedy import maximize
+    from influence_store.selection.neighbours.greedy import neighbour_greedy
 
     version, embedder = question.version, question.kernel.embedder
     index = neighbours(store, embedder, version)
-    pairs, level = sparse_kernel(index)
-    cap = np.full(len(level), np.inf, np.float32)
-    bonus = np.zeros(len(level))
-    chosen = maximize(pairs, level, limits, cap=cap, bonus=bonus)
+    chosen = neighbour_greedy(index, limits)
     vectors = store.vectors(embedder, version.sids)
     share = expected_share(vectors, index, chosen.items, seed=question.seed)
-    return replace(chosen, left=None), {"expected": share.facts(), "told": share.line()}
+    return chosen, {"expected": share.facts(), "told": share.line()}
 
 
 def _answer(
@@ -156,44 +153,10 @@ def _answer(
         facts["with_leaks"] = _with_leaks(store, question, rules, problem, chosen)
     # Counts and sums of arrays become plain numbers, which is all that JSON knows.
     plain = orjson.loads(orjson.dumps(facts, option=orjson.OPT_SERIALIZE_NUMPY))
-    publish(store, run, question, chosen, plain, _cover(problem, chosen))
-
-
-def publish(
-    store: Store,
-    run: ActiveRun,
-    question: Question,
-    chosen: Chosen,
-    facts: dict[str, Any],
-    cover: pa.RecordBatch | None,
-) -> None:
-    """The order, its facts and who serves whom, visible at once or not at all."""
-    sids = question.version.sids[chosen.items]
-    order = pa.record_batch(
-        [pa.array(np.arange(1, len(sids) + 1)), pa.array(sids), pa.array(chosen.gains)],
-        schema=tables.SELECTION,
-    )
-    blocks = [run.stage("selection", [order], tables.SELECTION, BitMap(sids.astype(np.uint32)))]
-    if cover is not None:
-        targets = BitMap(cover[0].to_numpy().astype(np.uint32))
-        blocks.append(run.stage(COVER, [cover], COVER_SCHEMA, targets))
-
-    def more(session: Session, block_ids: list[int]) -> None:
-        session.add(
-            Selection(
-                id=question.identity,
-                dataset_version_id=question.version.id,
-                block_id=block_ids[0],
-                objective=question.objective,
-                kernel=question.kernel.name,
-                n_items=len(sids),
-                facts=facts,
-                run_id=run.id,
-                created_at=store.database.now(session),
-            )
-        )
-
-    run.publish(blocks, more)
+    version, kernel = question.version, question.kernel.name
+    sids = version.sids[chosen.items]
+    row = new_selection(question.identity, version, question.objective, kernel, len(sids), plain)
+    publish_selection(store, run, row, sids, chosen.gains, _cover(problem, chosen))
 
 
 def _totals(rules: Allowed, chosen: Chosen) -> dict[str, Any]:

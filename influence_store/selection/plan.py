@@ -46,13 +46,15 @@ def plan(
     *,
     memory: int,
     path: str | None = None,
+    sampled: bool = True,
     listed: bool = False,
     represented: int | None = None,
 ) -> Plan:
     """The best path for a kernel of this shape within `memory` bytes, or the one called `path`.
 
-    `represented` targets stand for all on that path, as many as fit unless given. `listed`:
-    whether a neighbour index can serve (coverage of a dataset by its own cosine).
+    `sampled`: whether some targets can stand for all; `represented` of them do, as many as fit
+    unless given. `listed`: whether a neighbour index can serve (coverage of a dataset by its own
+    cosine).
     UsageError for a path that is unknown or cannot serve.
     """
     whole = BYTES_PER_PAIR * n_targets * n_sources
@@ -60,12 +62,17 @@ def plan(
     few = represented or max(_FEWEST, int(memory / (BYTES_PER_PAIR * n_sources)))
     few = min(few, n_targets)
     if path is None:
-        path = _automatic(n_targets * n_sources, whole, memory, listed=listed)
+        path = _automatic(n_targets * n_sources, whole <= memory, sampled=sampled, listed=listed)
     if path == "memory":
         return Plan("memory", n_targets, f"exact: {size} in {_size(whole)} of memory")
     if path == "tiles":
         return Plan("tiles", n_targets, f"exact: {size} computed tile by tile, again and again")
     if path == "representatives":
+        if not sampled:
+            raise UsageError(
+                "some targets can stand for all in coverage of the samples only",
+                hint="leave --path out, or: --path tiles",
+            )
         told = (
             f"approximate: {few:,} of {n_targets:,} targets stand for all, {_kept(few)} of exact "
             f"where measured ({size} would need {_size(whole)}; see --memory)"
@@ -75,8 +82,8 @@ def plan(
         raise UsageError(f"{path!r} is no way to compute", hint=f"--path {' | '.join(PATHS)}")
     if not listed:
         raise UsageError(
-            "a neighbour index serves coverage of a dataset by its own cosine only",
-            hint="leave --path out, or: --path representatives",
+            "a neighbour index serves coverage of a dataset by its own cosine only, by lazy greedy",
+            hint="leave --path out, or: --path tiles",
         )
     told = f"approximate: nearest neighbours only ({size} would need {_size(whole)}; see --memory)"
     return Plan("neighbours", n_targets, told)
@@ -91,12 +98,12 @@ def parse_memory(text: str) -> int:
     return size
 
 
-def _automatic(pairs: int, whole: float, memory: int, *, listed: bool) -> PathName:
-    if whole <= memory:
+def _automatic(pairs: int, fits: bool, *, sampled: bool, listed: bool) -> PathName:
+    if fits:
         return "memory"
     if listed:
         return "neighbours"
-    return "tiles" if pairs <= _TILES_AT_MOST else "representatives"
+    return "tiles" if pairs <= _TILES_AT_MOST or not sampled else "representatives"
 
 
 def _kept(representatives: int) -> str:

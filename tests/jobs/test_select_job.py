@@ -11,13 +11,15 @@ from influence_store import cores
 from influence_store.errors import NotFound, UsageError
 from influence_store.jobs.allowed import allowed
 from influence_store.jobs.choose import Asked, choose
-from influence_store.jobs.problem import problem_of
+from influence_store.jobs.problem import plan_of, problem_of
 from influence_store.jobs.question import question_of
 from influence_store.jobs.select import MEMORY_BYTES, solve, stored
 from influence_store.jobs.stored_selection import stored_selection
 from influence_store.selection.functions.facility_location import FacilityLocation
 from influence_store.selection.functions.flcg import FLCG
 from influence_store.selection.functions.flqmi import FLQMI
+from influence_store.selection.functions.graph_cut import GraphCut
+from influence_store.selection.functions.mixture import Mixture
 from influence_store.selection.optimizers import LazyGreedy
 from influence_store.selection.tiles import lower_bound
 from influence_store.selection.views import Clipped, CosineView, DenseView
@@ -89,7 +91,9 @@ def test_each_stage_of_delift_is_one_line_and_lazy_greedy_on_its_kernel(run):
         ["--objective", "log-determinant"],
         ["--objective", "disparity-sum"],
         ["--objective", "disparity-min"],
-        ["--objective", "0.7*facility-location + 0.3*graph-cut", "--set", "lam=0.5"],
+        ["--objective", "0.7*facility-location + 0.3*graph-cut"],
+        ["--objective", "0.7*flqmi + 0.3*graph-cut", "--target", "exam"],
+        ["--objective", "graph-cut", "--set", "lam=0.25"],
         ["--target", "exam", "--objective", "fl1mi"],
         ["--target", "exam", "--objective", "gcmi"],
         ["--target", "exam", "--given", "past"],
@@ -99,10 +103,6 @@ def test_each_stage_of_delift_is_one_line_and_lazy_greedy_on_its_kernel(run):
     ids=" ".join,
 )
 def test_every_objective_is_one_line_with_its_baselines(run, options):
-    if "lam=0.5" in options:
-        with pytest.raises(UsageError, match="lam"):  # one part of the mixture has no such option
-            run("select", "pool", "--budget", "9", *options)
-        return
     told = run.json("select", "pool", "--budget", "9", *options)
     assert len(set(picks(run, told).sids.tolist())) == told["items"] == 9
     baselines = told["baselines"]
@@ -142,7 +142,10 @@ def test_a_stored_selection_can_be_asked_again(run):
     question = question_of(store, row)
     assert question.identity == told["id"]
     chosen, _ = solve(
-        store, question, allowed(store, question), problem_of(store, question, MEMORY_BYTES)
+        store,
+        question,
+        allowed(store, question),
+        problem_of(question, plan_of(question, MEMORY_BYTES), MEMORY_BYTES),
     )
     found = stored_selection(store, told["id"])
     np.testing.assert_array_equal(question.version.sids[chosen.items], found.sids)
@@ -256,7 +259,13 @@ def test_near_duplicates_are_left_out_by_policy(run, tmp_path):
         (["--memory", "lots"], "no amount of memory"),
         (["--by", "inf_ifd"], "--by means nothing to a set function"),
         (["--objective", "top", "--path", "tiles"], "--path means nothing to top"),
-        (["--set", "nu=2"], "nu"),
+        (["--set", "nu=2"], r"facility-location has no option 'nu'(?s:.*)options are: none"),
+        (
+            ["--objective", "0.5*graph-cut + 0.5*facility-location", "--set", "lam=1"],
+            "facility-location has no option 'lam'",
+        ),
+        (["--objective", "graph-cut", "--path", "representatives"], "in coverage of the samples"),
+        (["--optimizer", "naive-greedy", "--path", "neighbours"], "by lazy greedy"),
     ],
 )
 def test_what_does_not_fit_together_is_refused_with_the_way_out(run, options, message):
@@ -292,3 +301,49 @@ def test_a_lock_is_written_beside_the_answer_and_verifies(run, tmp_path):
     lock = tmp_path / "selection.lock"
     told = run.json("select", "pool", "--budget", "9", "--lock", str(lock))
     assert run.json("verify", "--selection", str(lock))["selection"] == told["id"]
+
+
+def test_a_mixture_serves_the_target_and_spreads_over_the_pool_by_the_weights_given(run):
+    store = opened(run)
+    pool, exam = vectors(store, "pool"), vectors(store, "exam")
+    own, asked = kept(Clipped(CosineView(pool, pool))), kept(Clipped(CosineView(exam, pool)))
+    function = Mixture([FLQMI(asked), GraphCut(own)], [0.7, 0.3])
+    mixed = "0.7*flqmi + 0.3*graph-cut"
+    options = ["--objective", mixed, "--target", "exam", "--keep-leaks"]
+    told = run.json("select", "pool", "--budget", "10", *options)
+    found = np.searchsorted(store.version("pool").sids, picks(run, told).sids)
+    np.testing.assert_array_equal(found, LazyGreedy().maximize(function, 10).items)
+    assert told["baselines"]["value"] == pytest.approx(function.value(found), rel=1e-5)
+
+
+def test_two_targets_count_as_they_are_weighted(run):
+    store = opened(run)
+    pool, exam, past = (vectors(store, name) for name in ("pool", "exam", "past"))
+    parts = [FLQMI(kept(Clipped(CosineView(one, pool)))) for one in (exam, past)]
+    function = Mixture(parts, [2.0, 1.0])
+    options = ["--target", "exam=2", "--target", "past", "--keep-leaks"]
+    told = run.json("select", "pool", "--budget", "10", *options)
+    found = np.searchsorted(store.version("pool").sids, picks(run, told).sids)
+    np.testing.assert_array_equal(found, LazyGreedy().maximize(function, 10).items)
+    assert told["baselines"]["value"] == pytest.approx(function.value(found), rel=1e-5)
+
+
+def test_a_known_answer_is_given_without_reading_a_vector(run, monkeypatch):
+    first = run.json("select", "pool", "--budget", "9")
+
+    def unreadable(*_arguments, **_options):
+        raise AssertionError("a vector was read")
+
+    monkeypatch.setattr(Store, "vectors", unreadable)
+    again = run.json("select", "pool", "--budget", "9")
+    assert (again["id"], again["reused"]) == (first["id"], True)
+
+
+def test_another_optimizer_is_really_used(run):
+    told = {
+        name: run.json("select", "pool", "--budget", "20", "--optimizer", name)
+        for name in ("naive-greedy", "stochastic-greedy")
+    }
+    exact = picks(run, run.json("select", "pool", "--budget", "20")).sids
+    np.testing.assert_array_equal(picks(run, told["naive-greedy"]).sids, exact)
+    assert picks(run, told["stochastic-greedy"]).sids.tolist() != exact.tolist()

@@ -36,6 +36,7 @@ class GraphCut:
     """Graph cut over the sources of `view`; submodular, and `monotone` says if it is that too."""
 
     submodular: bool = True
+    name = "graph cut"
 
     def __init__(
         self,
@@ -50,13 +51,13 @@ class GraphCut:
         ValueError if `within` is not symmetric or has a value < 0, or a value is not finite.
         """
         self.view, self.within = view, view if within is None else within
-        check_symmetric(self.within, "graph cut")
+        check_symmetric(self.within, self.name)
         _check_same_sources(view, self.within)
         self.lam, self.tile_bytes = check_weight("lam", lam), tile_bytes
         self.n = view.shape[1]
         served = margins(view, tile_bytes)
         shared = served if within is None else margins(within, tile_bytes)
-        check_not_negative(shared.lowest, "graph cut")
+        check_not_negative(shared.lowest, self.name)
         self._own = diagonal(self.within)
         self._worth = served.by_source
         self.monotone = never_lowered(self._worth, self._own, shared.by_source, self.lam)
