@@ -27,5 +27,7 @@ def check_options(
     if unknown := sorted(set(options) - set(known)):
         raise UsageError(
             f"{what} has no option {unknown[0]!r}",
-            hint=f"options are: {', '.join(known) or 'none'}; say --set NAME=VALUE",
+            hint=f"say --set NAME=VALUE with one of: {', '.join(known)}"
+            if known
+            else "leave --set out",
         )

@@ -113,4 +113,6 @@ def _kept(representatives: int) -> str:
 
 
 def _size(size: float) -> str:
+    if size < 2**20:
+        return "less than 1 MiB"
     return f"{size / 2**30:,.1f} GiB" if size >= 2**30 else f"{size / 2**20:,.0f} MiB"

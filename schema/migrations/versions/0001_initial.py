@@ -12,6 +12,16 @@ depends_on = None
 
 
 def upgrade() -> None:
+    _names()
+    _runs()
+    _blocks()
+    _versions()
+    _estimators()
+    _selections()
+
+
+def _names() -> None:
+    """What everything else refers to: files, counters, datasets, producers."""
     op.create_table(
         "artifact",
         sa.Column("sha256", sa.String(), nullable=False),
@@ -48,6 +58,10 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id"),
         sa.UniqueConstraint("fingerprint"),
     )
+
+
+def _runs() -> None:
+    """Who is at work, and which producers apply to new rows."""
     op.create_table(
         "run",
         sa.Column("id", sa.String(), nullable=False),
@@ -90,6 +104,10 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id"),
         sa.UniqueConstraint("dataset_id", "producer_id"),
     )
+
+
+def _blocks() -> None:
+    """The tables of LanceDB that SQL vouches for."""
     op.create_table(
         "block",
         sa.Column("id", sa.Integer(), nullable=False),
@@ -123,6 +141,9 @@ def upgrade() -> None:
         batch_op.create_index(batch_op.f("ix_block_kind"), ["kind"], unique=False)
         batch_op.create_index(batch_op.f("ix_block_producer_id"), ["producer_id"], unique=False)
 
+
+def _versions() -> None:
+    """Which rows a version holds, the names of versions, the files of blocks."""
     op.create_table(
         "dataset_version",
         sa.Column("id", sa.Integer(), nullable=False),
@@ -175,6 +196,9 @@ def upgrade() -> None:
     with op.batch_alter_table("block_file", schema=None) as batch_op:
         batch_op.create_index(batch_op.f("ix_block_file_block_id"), ["block_id"], unique=False)
 
+
+def _estimators() -> None:
+    """What was learned."""
     op.create_table(
         "estimator",
         sa.Column("producer_id", sa.Integer(), nullable=False),
@@ -218,6 +242,10 @@ def upgrade() -> None:
         ),
         sa.PrimaryKeyConstraint("producer_id"),
     )
+
+
+def _selections() -> None:
+    """What was chosen."""
     op.create_table(
         "selection",
         sa.Column("id", sa.String(), nullable=False),
