@@ -86,7 +86,7 @@ class WhyIn:
             told = f"without it they would lose {self.lost:.4g}"
             yield f"     serves {self.n_served:,} targets best; {told}"
             yield from _listed("serves", self.served)
-        yield from _listed("in place of", self.displaced)
+        yield from _listed("most similar ones left out", self.displaced)
 
 
 @dataclass(frozen=True)
