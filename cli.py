@@ -7,8 +7,6 @@ Results go to stdout, everything else to stderr. Exit codes: 0 done or nothing t
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import click
 
 from influence_store.settings import DEFAULT_STORE, STORE_VARIABLE
@@ -25,22 +23,22 @@ from influence_store.version import __version__
 @click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"]})
 @click.option(
     "--store",
-    "root",
+    "uri",
     default=DEFAULT_STORE,
     envvar=STORE_VARIABLE,
     show_default=True,
     show_envvar=True,
-    type=click.Path(path_type=Path),
-    help="The store's directory.",
+    metavar="URI",
+    help="The store: a directory, or s3://bucket/prefix.",
 )
 @click.option("--json", "as_json", is_flag=True, help=JSON_HELP)
 @quiet_option
 @verbose_option
 @click.version_option(__version__, prog_name="influence-store")
 @click.pass_context
-def cli(ctx: click.Context, root: Path, as_json: bool) -> None:
+def cli(ctx: click.Context, uri: str, as_json: bool) -> None:
     """Which of this data is worth training on? Keep, estimate and query LLM influence."""
-    ctx.obj = Context(root, as_json)
+    ctx.obj = Context(uri, as_json)
 
 
 for _verb in (

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
@@ -13,6 +12,7 @@ from influence_store.store.store import Store
 from influence_store.version import __version__
 
 if TYPE_CHECKING:
+    from pathlib import Path
     from types import TracebackType
 
 
@@ -50,5 +50,5 @@ class InfluenceStore:
 
 
 def open(uri: str | Path = DEFAULT_STORE) -> InfluenceStore:
-    """Open the store at a directory; NotFound with the `init` line where there is none."""
-    return InfluenceStore(Store.open(Path(uri), __version__))
+    """Open the store at a directory or s3://…; NotFound where there is none."""
+    return InfluenceStore(Store.open(uri, __version__))

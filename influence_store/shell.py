@@ -10,7 +10,6 @@ import shlex
 import signal
 import sys
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -32,14 +31,14 @@ _MORE = "Details on stderr."
 class Context:
     """What the group options say; `as_json` may also be set behind the verb."""
 
-    root: Path
+    uri: str
     as_json: bool = False
 
     def open(self) -> Store:
         """The store, or NotFound with the `init` line."""
         from influence_store.store.store import Store
 
-        return Store.open(self.root, __version__)
+        return Store.open(self.uri, __version__)
 
 
 class Verbs(click.Group):

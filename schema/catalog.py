@@ -12,7 +12,7 @@ from sqlalchemy import JSON, BigInteger, Column, Index, LargeBinary, UniqueConst
 from sqlmodel import Field, SQLModel
 
 #: Migrations bring a database to this revision; a newer one is refused.
-REVISION = "0001"
+REVISION = "0002"
 
 
 def _json() -> Any:
@@ -21,6 +21,14 @@ def _json() -> Any:
 
 def _bits() -> Any:
     return Field(sa_column=Column(LargeBinary, nullable=False))
+
+
+class StoreRow(SQLModel, table=True):
+    """The store's own name, for good: what ties the catalog to the place of its bytes."""
+
+    __tablename__ = "store"
+    id: str = Field(primary_key=True)
+    created_at: float
 
 
 class Dataset(SQLModel, table=True):
@@ -47,6 +55,8 @@ class DatasetVersion(SQLModel, table=True):
     bits: bytes = _bits()
     counts: dict[str, Any] = _json()
     created_at: float
+    #: Since when nobody resolves it any more; null = it stands.
+    deleted_at: float | None = None
 
 
 class Tag(SQLModel, table=True):
@@ -111,6 +121,10 @@ class Block(SQLModel, table=True):
     checksum: str
     bits: bytes = _bits()
     published_at: float
+    #: Since when others hold its cells, or nobody may; null = it is read. `gc` removes its files.
+    retired_at: float | None = None
+    #: {"store", "run"} it was pulled from; empty = made here.
+    origin: dict[str, Any] = _json()
 
 
 class BlockFile(SQLModel, table=True):
@@ -195,3 +209,13 @@ class Selection(SQLModel, table=True):
     facts: dict[str, Any] = _json()
     run_id: str = Field(foreign_key="run.id")
     created_at: float
+
+
+class Forgotten(SQLModel, table=True):
+    """A content that was taken out for good, known by its hash alone."""
+
+    __tablename__ = "forgotten"
+    sample_id: bytes = Field(sa_column=Column(LargeBinary, primary_key=True))
+    run_id: str = Field(foreign_key="run.id")
+    reason: str
+    forgotten_at: float

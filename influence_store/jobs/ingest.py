@@ -116,7 +116,7 @@ def ingest(
     check_dataset_name(dataset)
     if removed is not None and snapshot:
         raise UsageError("--removed and --snapshot exclude each other: a snapshot names all rows")
-    with spool(store.root / "tmp", paths, settings) as spooled:
+    with spool(store.scratch, paths, settings) as spooled:
         _refuse_or_note(spooled, skip_errors, rejects)
         if not spooled.ids and removed is None:
             raise InputError("0 records could be read; nothing was changed")

@@ -296,7 +296,7 @@ def _run_text(sample: Sample, part: int, place: int, length: int) -> str:
 
 def _read(store: Store, producer: Producer) -> pl.DataFrame:
     (block,) = store.blocks("leaks", producer_id=producer.id)
-    batches = list(grid.open_block(store.root, block).scan(tables.LEAKS.names))
+    batches = list(grid.open_block(store.storage, block).scan(tables.LEAKS.names))
     found = pl.DataFrame(pl.from_arrow(pa.Table.from_batches(batches, schema=tables.LEAKS)))
     ids = store.sample_ids().with_columns(pl.col("sample_id").bin.encode("hex"))
     return found.join(ids, on="sid", how="left", maintain_order="left").join(

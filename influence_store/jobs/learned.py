@@ -85,7 +85,7 @@ def _pairs(store: Store, blocks: list[BlockRef], output: str) -> pl.DataFrame:
     frames = [
         pl.DataFrame(pl.from_arrow(batch))
         for block in blocks
-        for batch in open_block(store.root, block).scan(columns)
+        for batch in open_block(store.storage, block).scan(columns)
     ]
     whole = pl.concat(frames) if frames else pl.DataFrame(schema=dict.fromkeys(columns, pl.Int64))
     whole = whole.rename({output: "value"}).with_columns(pl.col("value").cast(pl.Float32))

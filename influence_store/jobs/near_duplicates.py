@@ -287,7 +287,7 @@ def _read_edges(store: Store, producer: Producer) -> tuple[Ids, Ids, Doubles]:
     batches = [
         batch
         for block in store.blocks("duplicates", producer_id=producer.id)
-        for batch in grid.open_block(store.root, block).scan(tables.DUPLICATES.names)
+        for batch in grid.open_block(store.storage, block).scan(tables.DUPLICATES.names)
     ]
     table = pa.Table.from_batches(batches, schema=tables.DUPLICATES)
     a, b, similarity = (column.to_numpy() for column in table.columns)

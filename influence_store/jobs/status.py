@@ -97,7 +97,7 @@ def status(store: Store) -> StatusReport:
         selections = len(session.exec(select(Selection.id)).all())
     live = [run for run in writing if not owner.is_dead(run.owner) and run.lease_until > now]
     return StatusReport(
-        store=str(store.root),
+        store=store.uri,
         contents=contents,
         datasets=datasets,
         estimators=estimators,

@@ -3,41 +3,34 @@
 from __future__ import annotations
 
 import hashlib
-import os
-import uuid
 from typing import TYPE_CHECKING
 
-from influence_store.errors import IntegrityError
+from influence_store.errors import IntegrityError, NotFound
 from influence_store.schema.catalog import Artifact
-from influence_store.store.blocks import sync
 from influence_store.store.faults import step
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from influence_store.store.storage import Storage
 
 
-def put(root: Path, content: bytes, kind: str, now: float) -> Artifact:
+def put(storage: Storage, content: bytes, kind: str, now: float) -> Artifact:
     """Store `content` durably and return its row, which a publish must vouch for."""
     sha256 = hashlib.sha256(content).hexdigest()
-    path = _path(root, sha256)
-    if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_name(f"{sha256}.{uuid.uuid4().hex}.part")
-        part.write_bytes(content)
-        sync(part)
-        os.replace(part, path)
-        for folder in (path.parent, path.parent.parent, root):
-            sync(folder)
+    # Written again where it exists: whoever wrote it may have died before it was on the disk.
+    storage.put(path_of(sha256), content)
     step("artifact-written")
     return Artifact(sha256=sha256, kind=kind, size=len(content), created_at=now)
 
 
-def get(root: Path, sha256: str) -> bytes:
+def get(storage: Storage, sha256: str) -> bytes:
     """The bytes behind `sha256`, checked before anybody parses them."""
-    path = _path(root, sha256)
-    if not path.exists():
-        raise IntegrityError(f"artifact {sha256[:12]} is missing: {path.relative_to(root)}")
-    content = path.read_bytes()
+    try:
+        content = storage.read(path_of(sha256))
+    except NotFound as error:
+        raise IntegrityError(
+            f"artifact {sha256[:12]} is missing: {path_of(sha256)}",
+            hint="restore it from a backup, or train the estimator again",
+        ) from error
     if hashlib.sha256(content).hexdigest() != sha256:
         raise IntegrityError(
             f"artifact {sha256[:12]} was changed after it was stored",
@@ -46,5 +39,6 @@ def get(root: Path, sha256: str) -> bytes:
     return content
 
 
-def _path(root: Path, sha256: str) -> Path:
-    return root / "objects" / sha256[:2] / sha256
+def path_of(sha256: str) -> str:
+    """Where it lies below the root."""
+    return f"objects/{sha256[:2]}/{sha256}"

@@ -7,7 +7,6 @@ syncs files nor keeps checksums, so both are done here before SQL may vouch for 
 from __future__ import annotations
 
 import hashlib
-import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -21,9 +20,10 @@ from influence_store.store.lance import PinnedTable, write_table
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
-    from pathlib import Path
 
     from pyroaring import BitMap
+
+    from influence_store.store.storage import Storage
 
 
 @dataclass(frozen=True)
@@ -105,7 +105,7 @@ class _ColumnHash:
 
 
 def stage(
-    root: Path,
+    storage: Storage,
     path: str,
     batches: Iterable[pa.RecordBatch],
     schema: pa.Schema,
@@ -115,8 +115,7 @@ def stage(
     producer_id: int | None = None,
     dataset_id: int | None = None,
 ) -> StagedBlock:
-    """Write the table `root/path` from `batches`; IntegrityError if it reads back differently."""
-    folder, name = (root / path).parent, (root / path).stem
+    """Write the table `path` from `batches`; IntegrityError if it reads back differently."""
     written = Checksum(schema)
 
     def watched() -> Iterator[pa.RecordBatch]:
@@ -124,9 +123,9 @@ def stage(
             written.update(batch)
             yield batch
 
-    version = write_table(folder, name, watched(), schema)
+    version = write_table(storage, path, watched(), schema)
     step("block-written")
-    read_back = checksum_of(PinnedTable(root / path, version), schema)
+    read_back = checksum_of(PinnedTable(storage, path, version), schema)
     if (read_back.n_rows, read_back.hexdigest()) != (written.n_rows, written.hexdigest()):
         raise IntegrityError(
             f"block {path} was written with {written.n_rows} rows but reads back differently "
@@ -134,9 +133,9 @@ def stage(
             hint="check disk and memory, then run the command again",
         )
     step("block-read-back")
-    sync_tree(root / path, root)
+    storage.settle(path)
     step("block-synced")
-    files = tuple(hash_files(root / path))
+    files = tuple(hash_files(storage, path))
     step("block-hashed")
     return StagedBlock(
         kind,
@@ -159,34 +158,9 @@ def checksum_of(table: PinnedTable, schema: pa.Schema) -> Checksum:
     return checksum
 
 
-def hash_files(folder: Path) -> Iterator[StagedFile]:
+def hash_files(storage: Storage, folder: str) -> Iterator[StagedFile]:
     """Size and sha256 of every file below `folder`, in path order."""
-    for path in sorted(p for p in folder.rglob("*") if p.is_file()):
-        with path.open("rb") as stream:
+    for file in storage.files(folder):
+        with storage.stream(file.path) as stream:
             digest = hashlib.file_digest(stream, "sha256").hexdigest()
-        yield StagedFile(path.relative_to(folder).as_posix(), path.stat().st_size, digest)
-
-
-def sync_tree(folder: Path, root: Path) -> None:
-    """fsync every file below `folder`, then every directory from the leaves up to `root`."""
-    directories = [folder]
-    for path in folder.rglob("*"):
-        if path.is_dir():
-            directories.append(path)
-        else:
-            sync(path)
-    for directory in sorted(directories, key=lambda p: len(p.parts), reverse=True):
-        sync(directory)
-    for parent in folder.parents:
-        sync(parent)
-        if parent == root:
-            break
-
-
-def sync(path: Path) -> None:
-    """fsync one file or directory."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        yield StagedFile(file.path.removeprefix(f"{folder}/"), file.size, digest)

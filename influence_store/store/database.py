@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from sqlalchemy import Engine, create_engine, event, inspect, text
 from sqlalchemy.exc import DBAPIError, OperationalError
-from sqlmodel import Session
+from sqlmodel import Session, select
 from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_random_exponential
 
 from influence_store.errors import Incompatible, StorageError
-from influence_store.schema.catalog import REVISION
+from influence_store.extras import require
+from influence_store.schema.catalog import REVISION, StoreRow
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -31,9 +32,12 @@ class Database:
 
     @contextmanager
     def read(self) -> Iterator[Session]:
-        """A snapshot for reading; nothing is written."""
-        with Session(self.engine, expire_on_commit=False) as session:
-            yield session
+        """A snapshot for reading; nothing is written. StorageError if the database is away."""
+        try:
+            with Session(self.engine, expire_on_commit=False) as session:
+                yield session
+        except OperationalError as error:
+            raise _away(error) from error
 
     def write(self, work: Callable[[Session], T]) -> T:
         """Run `work` in one transaction and return its value; retried on conflicts.
@@ -45,10 +49,7 @@ class Database:
             value: T = _RETRYING(self._write, work)
             return value
         except OperationalError as error:
-            raise StorageError(
-                f"the catalog did not accept a write: {error.orig}",
-                hint="is the disk full or another program holding the file? see `status`",
-            ) from error
+            raise _away(error) from error
 
     def _write(self, work: Callable[[Session], T]) -> T:
         engine = self.engine.execution_options(writes=True)
@@ -84,24 +85,43 @@ class Database:
             config.attributes["connection"] = connection
             command.upgrade(config, "head")
 
+    def revision(self) -> str | None:
+        """The schema that the catalog has; None where there is none."""
+        try:
+            if not inspect(self.engine).has_table("alembic_version"):
+                return None
+            with self.engine.connect() as connection:
+                found = connection.execute(text("select version_num from alembic_version"))
+                return str(found.scalar_one())
+        except OperationalError as error:
+            raise _away(error) from error
+
     def check_revision(self) -> None:
         """Incompatible unless the schema is exactly the one this program knows."""
-        if not inspect(self.engine).has_table("alembic_version"):
+        found = self.revision()
+        if found is None:
             raise Incompatible(
                 "this catalog was never initialised", hint="run: influence-store init"
             )
-        with self.engine.connect() as connection:
-            found = connection.execute(text("select version_num from alembic_version")).scalar()
         if found != REVISION:
+            older = found < REVISION
             raise Incompatible(
                 f"the catalog has schema {found}, this program knows {REVISION}",
-                hint="upgrade influence-store, or run its `migrate` if the store is the older one",
+                hint="run: influence-store migrate" if older else "upgrade influence-store",
             )
+
+    def store_id(self) -> str:
+        """The store's own name, for good."""
+        with self.read() as session:
+            return session.exec(select(StoreRow.id)).one()
 
 
 def _engine(url: str) -> Engine:
     if not url.startswith("sqlite"):
-        return create_engine(url, pool_pre_ping=True)
+        require("psycopg", extra="postgres")
+        return create_engine(
+            url, pool_pre_ping=True, hide_parameters=True, isolation_level="REPEATABLE READ"
+        )
     engine = create_engine(url, connect_args={"timeout": _BUSY_SECONDS})
 
     @event.listens_for(engine, "connect")
@@ -118,6 +138,14 @@ def _engine(url: str) -> Engine:
         connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
     return engine
+
+
+def _away(error: OperationalError) -> StorageError:
+    """What the database says of itself, in one line."""
+    return StorageError(
+        f"the catalog does not answer, or takes no writes: {str(error.orig).splitlines()[0]}",
+        hint="is the disk full, the server away, or another program holding the file? see: doctor",
+    )
 
 
 def _is_conflict(error: BaseException) -> bool:

@@ -14,9 +14,9 @@ from influence_store.store.lance import CHUNK_ROWS, PinnedTable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from pathlib import Path
 
     from influence_store.protocols import Floats, Ids
+    from influence_store.store.storage import Storage
 
 #: Below this share of a block's rows, single rows are fetched instead of scanning the block.
 _TAKE_SHARE = 0.02
@@ -36,19 +36,19 @@ class BlockRef:
     dataset_id: int | None
 
 
-def open_block(root: Path, block: BlockRef) -> PinnedTable:
+def open_block(storage: Storage, block: BlockRef) -> PinnedTable:
     """Open the block's table at its exact version; IntegrityError if rows are missing."""
-    table = PinnedTable(root / block.path, block.lance_version)
+    table = PinnedTable(storage, block.path, block.lance_version)
     if (found := table.count()) != block.n_rows:
         raise IntegrityError(
             f"block {block.path} has {found} rows, the catalog vouches for {block.n_rows}",
-            hint="restore it from a backup",
+            hint="see what is damaged: influence-store verify",
         )
     return table
 
 
 def scan(
-    root: Path, blocks: Sequence[BlockRef], columns: Sequence[str], sids: BitMap | None = None
+    storage: Storage, blocks: Sequence[BlockRef], columns: Sequence[str], sids: BitMap | None = None
 ) -> Iterator[pa.RecordBatch]:
     """The rows of `blocks` whose sid is in `sids` (all when None), only `columns`.
 
@@ -59,7 +59,7 @@ def scan(
         wanted = block.bits if sids is None else block.bits & sids
         if not wanted:
             continue
-        table = open_block(root, block)
+        table = open_block(storage, block)
         if len(wanted) < _TAKE_SHARE * block.n_rows and len(block.bits) == block.n_rows:
             batches = _take(table, block.bits, wanted, read)
         else:
@@ -68,7 +68,9 @@ def scan(
             yield batch.select(list(columns))
 
 
-def matrix(root: Path, blocks: Sequence[BlockRef], column: str, sids: Ids, dim: int) -> Floats:
+def matrix(
+    storage: Storage, blocks: Sequence[BlockRef], column: str, sids: Ids, dim: int
+) -> Floats:
     """`column` (vectors of `dim` float32) of each sid, (len(sids), dim), in the order of `sids`.
 
     IntegrityError if a sid has no cell: ask `covered` first.
@@ -77,7 +79,7 @@ def matrix(root: Path, blocks: Sequence[BlockRef], column: str, sids: Ids, dim: 
     seen = np.zeros(len(sids), bool)
     order = np.argsort(sids, kind="stable")
     ordered = sids[order]
-    for batch in scan(root, blocks, ["sid", column], BitMap(sids.astype(np.uint32))):
+    for batch in scan(storage, blocks, ["sid", column], BitMap(sids.astype(np.uint32))):
         places = order[np.searchsorted(ordered, batch["sid"].to_numpy())]
         out[places] = batch[column].flatten().to_numpy().reshape(-1, dim)
         seen[places] = True

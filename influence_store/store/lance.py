@@ -14,39 +14,43 @@ from influence_store.errors import IntegrityError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from pathlib import Path
 
     from influence_store.protocols import Floats
+    from influence_store.store.storage import Storage
 
 #: Input chunks of this many rows scan 2-4 times faster than one big chunk.
 CHUNK_ROWS = 8192
 
 
 def write_table(
-    folder: Path, name: str, batches: Iterator[pa.RecordBatch], schema: pa.Schema
+    storage: Storage, path: str, batches: Iterator[pa.RecordBatch], schema: pa.Schema
 ) -> int:
-    """Create `folder/name.lance` from `batches` and return its version; the name must be new."""
+    """Create the table `path` (…/name.lance) and return its version; the path must be new."""
     import lancedb
 
-    folder.mkdir(parents=True, exist_ok=True)
+    folder, _, name = storage.table_uri(path).rpartition("/")
     reader = pa.RecordBatchReader.from_batches(schema, batches)
-    database = lancedb.connect(str(folder))
-    table = database.create_table(name, data=reader, schema=schema, mode="create")
+    database = lancedb.connect(folder, storage_options=storage.lance_options)
+    table = database.create_table(
+        name.removesuffix(".lance"), data=reader, schema=schema, mode="create"
+    )
     return int(table.version)
 
 
 class PinnedTable:
     """A table at one version, whatever happens to it later."""
 
-    def __init__(self, path: Path, version: int) -> None:
+    def __init__(self, storage: Storage, path: str, version: int) -> None:
         import lance
 
         try:
-            self._dataset = lance.dataset(str(path), version=version)
+            self._dataset = lance.dataset(
+                storage.table_uri(path), version=version, storage_options=storage.lance_options
+            )
         except (ValueError, OSError) as error:
             raise IntegrityError(
-                f"block {path.name} cannot be opened at version {version}: {str(error)[:200]}",
-                hint="restore it from a backup",
+                f"block {path} cannot be opened at version {version}: {str(error)[:200]}",
+                hint="see what is damaged: influence-store verify",
             ) from error
 
     @property

@@ -15,14 +15,14 @@ from influence_store.store import grid
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
     from influence_store.protocols import Doubles, Floats, Ids
     from influence_store.store.grid import BlockRef
+    from influence_store.store.storage import Storage
 
 
 def nearest(
-    root: Path, blocks: Sequence[BlockRef], query: Floats, k: int, bits: BitMap
+    storage: Storage, blocks: Sequence[BlockRef], query: Floats, k: int, bits: BitMap
 ) -> tuple[Ids, Doubles]:
     """The `k` sids of `bits` with the largest ⟨vector, query⟩, best first, and those products.
 
@@ -35,7 +35,7 @@ def nearest(
         wanted = block.bits & bits
         if not wanted:
             continue
-        table = grid.open_block(root, block)
+        table = grid.open_block(storage, block)
         # Rows of the block that do not count may stand before the k that do.
         depth = min(block.n_rows, k + block.n_rows - len(wanted))
         found = table.nearest(query, depth, "measured" if "measured" in table.schema.names else "")

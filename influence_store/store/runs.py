@@ -21,30 +21,28 @@ from sqlmodel import Session, col, select, update
 
 from influence_store.errors import Busy, Fenced, StorageError
 from influence_store.schema.catalog import Artifact, Block, BlockFile, Run
+from influence_store.settings import lease_seconds
 from influence_store.store import blocks as staging
 from influence_store.store import owner
 from influence_store.store.faults import step
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
-    from pathlib import Path
 
     import pyarrow as pa
 
     from influence_store.store.database import Database
+    from influence_store.store.storage import Storage
 
 _log = logging.getLogger(__name__)
-
-LEASE_SECONDS = 60.0
-HEARTBEAT_SECONDS = 10.0
 
 
 class ActiveRun:
     """A claimed piece of work; use as a context manager. An exception marks the run failed."""
 
-    def __init__(self, database: Database, root: Path, run: Run) -> None:
+    def __init__(self, database: Database, storage: Storage, run: Run) -> None:
         self.id = run.id
-        self._database, self._root, self._run = database, root, run
+        self._database, self._storage, self._run = database, storage, run
         self._n_blocks = 0
         self._result: dict[str, Any] = {}
         self._cost: dict[str, Any] = {}
@@ -75,7 +73,7 @@ class ActiveRun:
         self._n_blocks += 1
         path = f"blocks/{kind}/{self.id}-{self._n_blocks:05d}.lance"
         return staging.stage(
-            self._root,
+            self._storage,
             path,
             batches,
             schema,
@@ -91,10 +89,13 @@ class ActiveRun:
         more: Callable[[Session, list[int]], None] = lambda _session, _ids: None,
         artifacts: Sequence[Artifact] = (),
         spent: Mapping[str, Any] | None = None,
+        retire: Sequence[int] = (),
     ) -> None:
         """Make `blocks` (and whatever `more` adds, given their ids) true, all or nothing.
 
         `spent` is the cost of the run so far: it stays known if the process is killed later.
+        `retire` are the ids of blocks that nobody shall read any more; Fenced if one of them is
+        retired already, as what replaces it was made from what another run changed.
 
         Cells that another run published since are dropped from our bitmaps: a fact has one
         value. Fenced if the claim was lost.
@@ -107,6 +108,7 @@ class ActiveRun:
                 run.cost = dict(spent)
                 session.add(run)
             now = self._database.now(session)
+            _retire(session, retire, now)
             for artifact in artifacts:
                 if session.get(Artifact, artifact.sha256) is None:
                     session.add(Artifact(**artifact.model_dump()))
@@ -130,10 +132,10 @@ class ActiveRun:
         return run
 
     def _beat(self) -> None:
-        while not self._stop.wait(HEARTBEAT_SECONDS):
+        while not self._stop.wait(max(lease_seconds() / 6, 0.05)):
 
             def work(session: Session) -> None:
-                lease = self._database.now(session) + LEASE_SECONDS
+                lease = self._database.now(session) + lease_seconds()
                 session.exec(
                     update(Run)
                     .where(col(Run.id) == self.id, col(Run.state) == "writing")
@@ -158,7 +160,12 @@ class ActiveRun:
 
 
 def claim(
-    database: Database, root: Path, verb: str, scope: str, params: Mapping[str, Any], version: str
+    database: Database,
+    storage: Storage,
+    verb: str,
+    scope: str,
+    params: Mapping[str, Any],
+    version: str,
 ) -> ActiveRun:
     """Take the work `scope` for this process; Busy if a live run holds it."""
 
@@ -181,7 +188,7 @@ def claim(
             scope=scope,
             state="writing",
             owner=owner.this_process(),
-            lease_until=now + LEASE_SECONDS,
+            lease_until=now + lease_seconds(),
             started_at=now,
             params=dict(params),
             tool_version=version,
@@ -191,13 +198,28 @@ def claim(
 
     run = database.write(work)
     step("claimed")
-    return ActiveRun(database, root, run)
+    return ActiveRun(database, storage, run)
+
+
+def _retire(session: Session, ids: Sequence[int], now: float) -> None:
+    for id_ in ids:
+        row = session.get(Block, id_, with_for_update=True)
+        if row is None or row.retired_at is not None:
+            raise Fenced(
+                f"block {id_} was replaced by another run meanwhile; nothing was published",
+                hint="run the command again",
+            )
+        row.retired_at = now
+        session.add(row)
+    session.flush()
 
 
 def _insert(session: Session, block: staging.StagedBlock, run_id: str, now: float) -> int:
     bits = block.bits
     if block.producer_id is not None and block.kind != "pairs":
-        taken = select(Block.bits).where(Block.producer_id == block.producer_id)
+        taken = select(Block.bits).where(
+            Block.producer_id == block.producer_id, col(Block.retired_at).is_(None)
+        )
         for other in session.exec(taken).all():
             bits = bits - BitMap.deserialize(other)
     row = Block(

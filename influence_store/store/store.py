@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import gettempdir
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,7 +12,7 @@ import polars as pl
 from pyroaring import BitMap
 from sqlmodel import Session, col, select
 
-from influence_store.errors import Forbidden, NotFound, StorageError, UsageError
+from influence_store.errors import NotFound
 from influence_store.schema.catalog import (
     Active,
     Block,
@@ -24,9 +24,9 @@ from influence_store.schema.catalog import (
 )
 from influence_store.schema.identity import fingerprint
 from influence_store.store import artifacts, grid
-from influence_store.store.database import Database
-from influence_store.store.faults import step
 from influence_store.store.grid import BlockRef
+from influence_store.store.local import LocalStorage
+from influence_store.store.location import create, find
 from influence_store.store.nearest import nearest
 from influence_store.store.runs import ActiveRun, claim
 
@@ -37,9 +37,7 @@ if TYPE_CHECKING:
 
     from influence_store.protocols import Doubles, Floats, HigherMeans, Ids
     from influence_store.schema.catalog import Artifact
-
-CATALOG = "catalog.sqlite"
-_FOLDERS = ("blocks", "objects", "tmp")
+    from influence_store.store.location import Location
 
 
 @dataclass(frozen=True)
@@ -64,46 +62,30 @@ class Version:
 class Store:
     """An open store. Reading needs no lock; writing goes through `claim`."""
 
-    def __init__(self, root: Path, database: Database, tool_version: str) -> None:
-        self.root = root
-        self.database = database
+    def __init__(self, location: Location, tool_version: str) -> None:
+        self.storage, self.database = location.storage, location.database
+        self.uri = location.storage.uri
         self._tool_version = tool_version
 
     @classmethod
-    def init(cls, root: Path, tool_version: str) -> tuple[Store, bool]:
-        """Create the store at `root` if there is none; True when it was created now."""
-        fresh = not (root / CATALOG).exists()
-        # Our own empty folders are what an init that was killed leaves behind.
-        if fresh and root.exists() and {path.name for path in root.iterdir()} - {*_FOLDERS}:
-            raise UsageError(
-                f"{root} is not empty and not a store", hint="choose another --store directory"
-            )
-        try:
-            for folder in _FOLDERS:
-                (root / folder).mkdir(parents=True, exist_ok=True)
-        except PermissionError as error:
-            raise Forbidden(f"{root} cannot be written: {error.strerror}") from error
-        except OSError as error:
-            raise StorageError(f"{root} cannot be created: {error.strerror}") from error
-        step("folders-made")
-        store = cls(root, Database(_url(root)), tool_version)
-        store.database.migrate()
-        step("catalog-made")
-        return store, fresh
+    def init(
+        cls, uri: str | Path, tool_version: str, database: str | None = None
+    ) -> tuple[Store, bool]:
+        """Create the store at `uri` if there is none; see `location.create`."""
+        location, fresh = create(uri, database)
+        return cls(location, tool_version), fresh
 
     @classmethod
-    def open(cls, root: Path, tool_version: str) -> Store:
-        """Open an existing store; NotFound tells how to make one."""
-        if not (root / CATALOG).exists():
-            raise NotFound(
-                f"there is no store at {root}",
-                hint=f"run: influence-store --store {root} init",
-            )
-        if not os.access(root / CATALOG, os.R_OK):
-            raise Forbidden(f"{root / CATALOG} is not readable for this user")
-        store = cls(root, Database(_url(root)), tool_version)
-        store.database.check_revision()
-        return store
+    def open(cls, uri: str | Path, tool_version: str) -> Store:
+        """Open an existing store; see `location.find`."""
+        return cls(find(uri), tool_version)
+
+    @property
+    def scratch(self) -> Path:
+        """A local folder for files that live as long as one command."""
+        if isinstance(self.storage, LocalStorage):
+            return self.storage.root / "tmp"
+        return Path(gettempdir()) / "influence-store"
 
     # -- names -------------------------------------------------------------------------------
 
@@ -121,6 +103,10 @@ class Store:
                     DatasetVersion.dataset_id == dataset.id, DatasetVersion.number == number
                 )
             ).one()
+            if row.deleted_at is not None:
+                raise NotFound(
+                    f"{name}@{number} was deleted", hint="see the versions that stand: status"
+                )
             return _version(row, name)
 
     def version_by_id(self, version_id: int) -> Version:
@@ -130,10 +116,11 @@ class Store:
             return _version(row, session.get_one(Dataset, row.dataset_id).name)
 
     def versions(self) -> list[Version]:
-        """Every version of every dataset, oldest first."""
+        """Every version of every dataset that was not deleted, oldest first."""
         with self.database.read() as session:
             names = {d.id: d.name for d in session.exec(select(Dataset)).all()}
-            rows = session.exec(select(DatasetVersion).order_by(col(DatasetVersion.id))).all()
+            stand = select(DatasetVersion).where(col(DatasetVersion.deleted_at).is_(None))
+            rows = session.exec(stand.order_by(col(DatasetVersion.id))).all()
             return [_version(row, names[row.dataset_id]) for row in rows]
 
     def _number(self, session: Session, dataset: Dataset, which: str) -> int:
@@ -237,8 +224,9 @@ class Store:
     def blocks(
         self, kind: str, *, producer_id: int | None = None, dataset_id: int | None = None
     ) -> list[BlockRef]:
-        """Published blocks of a kind, in the order of publication."""
-        query = select(Block).where(Block.kind == kind).order_by(col(Block.id))
+        """Live blocks of a kind, in the order of publication."""
+        live = select(Block).where(Block.kind == kind, col(Block.retired_at).is_(None))
+        query = live.order_by(col(Block.id))
         if producer_id is not None:
             query = query.where(Block.producer_id == producer_id)
         if dataset_id is not None:
@@ -249,7 +237,9 @@ class Store:
     def covered(self, producer_id: int) -> BitMap:
         """The sids that have a cell of this producer."""
         with self.database.read() as session:
-            query = select(Block.bits).where(Block.producer_id == producer_id)
+            query = select(Block.bits).where(
+                Block.producer_id == producer_id, col(Block.retired_at).is_(None)
+            )
             return BitMap.union(
                 BitMap(), *[BitMap.deserialize(bits) for bits in session.exec(query).all()]
             )
@@ -263,27 +253,27 @@ class Store:
         self, blocks: Sequence[BlockRef], columns: Sequence[str], sids: BitMap | None = None
     ) -> Iterator[pa.RecordBatch]:
         """See `grid.scan`."""
-        return grid.scan(self.root, blocks, columns, sids)
+        return grid.scan(self.storage, blocks, columns, sids)
 
     def vectors(self, producer: Producer, sids: Ids, column: str = "vector") -> Floats:
         """One stored vector per sid, (len(sids), dim)."""
         assert producer.id is not None
         blocks = self.blocks(producer.kind, producer_id=producer.id)
-        return grid.matrix(self.root, blocks, column, sids, producer.dim)
+        return grid.matrix(self.storage, blocks, column, sids, producer.dim)
 
     def nearest(
         self, producer: Producer, query: Floats, k: int, bits: BitMap
     ) -> tuple[Ids, Doubles]:
         """See `nearest.nearest`."""
         blocks = self.blocks(producer.kind, producer_id=producer.id)
-        return nearest(self.root, blocks, query, k, bits)
+        return nearest(self.storage, blocks, query, k, bits)
 
     def points(self, producer: Producer, bits: BitMap | None = None) -> pl.DataFrame:
         """All values of a pointwise method for `bits`: sid, its outputs, n_tokens, truncated."""
         blocks = self.blocks("points", producer_id=producer.id)
         if not blocks:
             return pl.DataFrame(schema={"sid": pl.Int64})
-        columns = grid.open_block(self.root, blocks[0]).schema.names
+        columns = grid.open_block(self.storage, blocks[0]).schema.names
         batches = [pl.from_arrow(batch) for batch in self.scan(blocks, columns, bits)]
         frames = [frame for frame in batches if isinstance(frame, pl.DataFrame)]
         return pl.concat(frames).sort("sid") if frames else pl.DataFrame(schema={"sid": pl.Int64})
@@ -293,7 +283,7 @@ class Store:
         blocks = self.blocks("pairs", producer_id=producer.id)
         frames = []
         for block in blocks:
-            table = grid.open_block(self.root, block)
+            table = grid.open_block(self.storage, block)
             for batch in table.scan(table.schema.names):
                 frames.append(pl.from_arrow(batch))
         if not frames:
@@ -313,7 +303,7 @@ class Store:
 
     def claim(self, verb: str, scope: str, params: Mapping[str, Any]) -> ActiveRun:
         """Begin a run; see `runs.claim`."""
-        return claim(self.database, self.root, verb, scope, params, self._tool_version)
+        return claim(self.database, self.storage, verb, scope, params, self._tool_version)
 
     def reserve_sids(self, n: int) -> int:
         """The first of `n` fresh consecutive sids; unused ones stay unused."""
@@ -332,15 +322,11 @@ class Store:
         """See `artifacts.put`."""
         with self.database.read() as session:
             now = self.database.now(session)
-        return artifacts.put(self.root, content, kind, now)
+        return artifacts.put(self.storage, content, kind, now)
 
     def get_artifact(self, sha256: str) -> bytes:
         """See `artifacts.get`."""
-        return artifacts.get(self.root, sha256)
-
-
-def _url(root: Path) -> str:
-    return f"sqlite:///{root / CATALOG}"
+        return artifacts.get(self.storage, sha256)
 
 
 def _version(row: DatasetVersion, name: str) -> Version:

@@ -17,15 +17,16 @@ if TYPE_CHECKING:
 
 
 @verb
-def init(ctx: Context) -> None:
-    """Create a store."""
+@click.option("--database", metavar="URL", help="postgresql+psycopg://USER@HOST/NAME for teams.")
+def init(ctx: Context, database: str | None) -> None:
+    """Create a store: SQLite beside the blocks, or a PostgreSQL catalog."""
     from influence_store.output import emit
     from influence_store.store.store import Store
 
-    store, fresh = Store.init(ctx.root, __version__)
+    store, fresh = Store.init(ctx.uri, __version__, database)
     done = "created" if fresh else "is a store already:"
-    facts = {"store": str(store.root), "created": fresh}
-    emit(facts, [f"{done} {store.root}"], as_json=ctx.as_json)
+    facts = {"store": store.uri, "created": fresh}
+    emit(facts, [f"{done} {store.uri}"], as_json=ctx.as_json)
 
 
 @verb

@@ -166,7 +166,7 @@ def test_a_bigger_pool_is_another_question(make, open_cli, tmp_path):
     assert len(search(store).bits) == 0
     path = tmp_path / "more.jsonl"
     path.write_text(json.dumps(VERBATIM) + "\n")
-    open_cli(store.root)("ingest", str(path), "--dataset", "pool")
+    open_cli(store.uri)("ingest", str(path), "--dataset", "pool")
     assert len(search(store).bits) == 1
     assert len(leaks(store, store.version("pool@1"), store.version("exam")).bits) == 0
 
@@ -204,7 +204,7 @@ leaks(store, store.version("pool"), store.version("exam"))
 def test_a_search_killed_when_its_answer_is_published_loses_none_of_it(make):
     store = make(pool=[*OTHERS, *PLANTED], exam=EXAM)
     done = subprocess.run(
-        [sys.executable, "-c", KILLED, str(store.root)],
+        [sys.executable, "-c", KILLED, store.uri],
         env={**os.environ, "INFLUENCE_STORE_KILL_AT": "published"},
         capture_output=True,
         text=True,

@@ -268,7 +268,7 @@ job.near_duplicates(store, store.version("demo"), job.Alike(cosine=0.9))
 def test_a_killed_run_is_finished_by_the_next(make):
     store = make("killed", [*BASE, *COPIES], embed=True)
     done = subprocess.run(
-        [sys.executable, "-c", KILLED, str(store.root)],
+        [sys.executable, "-c", KILLED, store.uri],
         env={**os.environ, "INFLUENCE_STORE_KILL_AT": "block-synced:10"},
         capture_output=True,
         text=True,

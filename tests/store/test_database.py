@@ -23,7 +23,7 @@ def test_a_store_of_another_schema_is_refused(store):
     with store.database.engine.execution_options(writes=True).begin() as connection:
         connection.execute(text("update alembic_version set version_num = '0099'"))
     with pytest.raises(Incompatible, match="has schema 0099, this program knows"):
-        Store.open(store.root, __version__)
+        Store.open(store.uri, __version__)
 
 
 def test_sqlite_is_durable_and_lets_readers_through(store):
@@ -34,7 +34,7 @@ def test_sqlite_is_durable_and_lets_readers_through(store):
 
 
 def test_init_again_is_a_no_op(store):
-    again, fresh = Store.init(store.root, __version__)
+    again, fresh = Store.init(store.uri, __version__)
     again.database.close()
     assert not fresh
 

@@ -92,7 +92,7 @@ def test_owner_of_this_process_lives_and_of_another_host_is_left_to_its_lease():
 def test_a_run_that_lost_its_lease_cannot_publish(store, producer, monkeypatch):
     asleep = store.claim("embed", "scope", {})  # no heartbeat: as if stopped
     block = stage(asleep, producer, [1, 2])
-    monkeypatch.setattr("influence_store.store.runs.LEASE_SECONDS", -1.0)
+    monkeypatch.setenv("INFLUENCE_STORE_LEASE_SECONDS", "-1")
     expired = store.claim("embed", "other", {})
     monkeypatch.undo()
     with store.database.read() as session:
@@ -141,8 +141,9 @@ def test_every_file_of_a_block_is_vouched_for(store, producer):
     with store.database.read() as session:
         block = session.exec(select(Block)).one()
         known = {(file.path, file.size, file.sha256) for file in session.exec(select(BlockFile))}
-    folder = store.root / block.path
-    found = {(file.path, file.size, file.sha256) for file in blocks.hash_files(folder)}
+    found = {
+        (file.path, file.size, file.sha256) for file in blocks.hash_files(store.storage, block.path)
+    }
     assert found == known
     assert len(found) >= 3
 

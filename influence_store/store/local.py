@@ -1,0 +1,170 @@
+"""A store in a folder of a local disk."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from influence_store.errors import Forbidden, NotFound, StorageError
+from influence_store.store.storage import StoredFile
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from io import BufferedIOBase
+
+
+class LocalStorage:
+    """Files below `root`. Nothing is durable on a local disk before it is synced, folder by folder
+    up to the root: a rename is on the disk only when its folder is.
+    """
+
+    lance_options: dict[str, str] | None = None
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.uri = str(root)
+
+    def table_uri(self, path: str) -> str:
+        """The path itself."""
+        return str(self.root / path)
+
+    def files(self, prefix: str = "") -> list[StoredFile]:
+        """Every file below `prefix`, in path order."""
+        found = []
+        for folder, _, names in os.walk(self.root / prefix):
+            for name in names:
+                path = Path(folder, name)
+                try:
+                    facts = path.lstat()
+                except FileNotFoundError:  # removed by another process since it was listed
+                    continue
+                place = path.relative_to(self.root).as_posix()
+                found.append(StoredFile(place, facts.st_size, facts.st_mtime))
+        return sorted(found, key=lambda file: file.path)
+
+    def exists(self, path: str) -> bool:
+        """Is there a file at `path`?"""
+        return (self.root / path).is_file()
+
+    def read(self, path: str) -> bytes:
+        """NotFound where there is none."""
+        with self.stream(path) as stream:
+            return stream.read()
+
+    @contextmanager
+    def stream(self, path: str) -> Iterator[BufferedIOBase]:
+        """NotFound where there is none."""
+        with _told(path), (self.root / path).open("rb") as stream:
+            yield stream
+
+    def put(self, path: str, content: bytes) -> None:
+        """Through a file of another name, which takes the name when it is whole."""
+        with self._part(path, content) as part:
+            os.replace(part, self.root / path)
+
+    def create(self, path: str, content: bytes) -> bool:
+        """A link to a name that exists fails, whoever comes second."""
+        with self._part(path, content) as part:
+            try:
+                os.link(part, self.root / path)
+            except FileExistsError:
+                return False
+        return True
+
+    def settle(self, path: str) -> None:
+        """fsync every file, then every folder from the leaves up to the root."""
+        folders = [self.root / path]
+        for found in (self.root / path).rglob("*"):
+            if found.is_dir():
+                folders.append(found)
+            else:
+                sync(found)
+        for folder in sorted(folders, key=lambda one: len(one.parts), reverse=True):
+            sync(folder)
+        self._sync_above(self.root / path)
+
+    def delete(self, paths: Iterable[str]) -> None:
+        """Folders that are left empty go too."""
+        for path in paths:
+            place = self.root / path
+            with _told(path):
+                place.unlink(missing_ok=True)
+            for folder in place.parents:
+                if folder == self.root or not _remove_if_empty(folder):
+                    break
+
+    def move(self, path: str, to: str) -> None:
+        """Give a file another path."""
+        target = self.root / to
+        with _told(path):
+            target.parent.mkdir(parents=True, exist_ok=True)
+            os.replace(self.root / path, target)
+        sync(target.parent)
+        self._sync_above(target.parent)
+
+    def probe(self) -> None:
+        """Write, create and remove a file."""
+        path = f"tmp/probe-{uuid.uuid4().hex}"
+        try:
+            if not self.create(path, b"1") or self.create(path, b"2"):
+                raise StorageError(
+                    f"{self.uri} lets two writers create the same file",
+                    hint="keep the store on a local disk or an object storage",
+                )
+        finally:
+            self.delete([path])
+
+    @contextmanager
+    def _part(self, path: str, content: bytes) -> Iterator[Path]:
+        """`content` on the disk under a name of its own; afterwards the place it went to is too."""
+        target = self.root / path
+        part = target.with_name(f"{target.name}.{uuid.uuid4().hex}.part")
+        with _told(path):
+            target.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                part.write_bytes(content)
+                sync(part)
+                yield part
+            finally:
+                part.unlink(missing_ok=True)
+            sync(target.parent)
+            self._sync_above(target.parent)
+
+    def _sync_above(self, folder: Path) -> None:
+        for parent in folder.parents:
+            if not parent.is_relative_to(self.root):
+                break
+            sync(parent)
+
+
+def sync(path: Path) -> None:
+    """fsync one file or directory."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _remove_if_empty(folder: Path) -> bool:
+    try:
+        folder.rmdir()
+    except OSError:
+        return False
+    return True
+
+
+@contextmanager
+def _told(path: str) -> Iterator[None]:
+    """Errors of the operating system as ours."""
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise NotFound(f"there is no file {path} in the store") from error
+    except PermissionError as error:
+        raise Forbidden(f"{path}: {error.strerror}") from error
+    except OSError as error:
+        raise StorageError(f"{path}: {error.strerror}") from error
