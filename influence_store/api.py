@@ -49,6 +49,6 @@ class InfluenceStore:
         self.close()
 
 
-def open(uri: str | Path = DEFAULT_STORE) -> InfluenceStore:
+def open(uri: str | Path = DEFAULT_STORE, database: str | None = None) -> InfluenceStore:
     """Open the store at a directory or s3://…; NotFound where there is none."""
-    return InfluenceStore(Store.open(uri, __version__))
+    return InfluenceStore(Store.open(uri, __version__, database))

@@ -5,25 +5,34 @@ What the verbs do is in `verbs/`.
 
 from __future__ import annotations
 
+import io
 import logging
+import re
 import shlex
 import signal
 import sys
+import traceback
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from influence_store.errors import InfluenceStoreError, UsageError
+from influence_store.output import LogFormatter, emit, message
+from influence_store.redact import credentials_in
+from influence_store.settings import DATABASE_VARIABLE
 from influence_store.version import __version__
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
+    from influence_store.settings import Place
     from influence_store.store.store import Store
 
 JSON_HELP = "One JSON document on stdout."
 _QUIET = "No progress, only warnings."
+# As an argument, or as --option=…
+_ADDRESS = re.compile(r"^(?:--?[\w-]+=)?(?P<url>[a-z][a-z0-9+.-]*://.*)", re.IGNORECASE)
 _MORE = "Details on stderr."
 
 
@@ -31,22 +40,40 @@ _MORE = "Details on stderr."
 class Context:
     """What the group options say; `as_json` may also be set behind the verb."""
 
-    uri: str
+    place: Place
     as_json: bool = False
 
     def open(self) -> Store:
         """The store, or NotFound with the `init` line."""
         from influence_store.store.store import Store
 
-        return Store.open(self.uri, __version__)
+        return Store.open(self.place.uri, __version__, self.place.database)
 
 
 class Verbs(click.Group):
-    """Lists the verbs in the order of the work, not of the alphabet."""
+    """Lists the verbs by section, in the order of the work, not of the alphabet."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._sections: dict[str, list[str]] = {}
+
+    def add(self, section: str, command: click.Command) -> None:
+        """Add a verb below the title of a section."""
+        self.add_command(command)
+        assert command.name is not None
+        self._sections.setdefault(section, []).append(command.name)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """As they stand in this file."""
+        """As they were added."""
         return list(self.commands)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """A list of verbs per section."""
+        for title, names in self._sections.items():
+            with formatter.section(title):
+                formatter.write_dl(
+                    [(one, self.commands[one].get_short_help_str(200)) for one in names]
+                )
 
 
 class Verb(click.Command):
@@ -69,8 +96,6 @@ def verb(function: Callable[..., None]) -> Verb:
 
 def emit_report(ctx: Context, report: Any) -> None:
     """Print a job's report, for people or as JSON."""
-    from influence_store.output import emit
-
     emit(report.facts(), report.lines(), as_json=ctx.as_json)
 
 
@@ -107,6 +132,9 @@ def _set_verbose(_ctx: click.Context, _param: click.Parameter, value: bool) -> N
         logging.getLogger("influence_store").setLevel(logging.DEBUG)
 
 
+#: A seed that every generator of random numbers takes.
+SEED = click.IntRange(0, 2**32 - 1)
+
 #: For the group itself, so that the flags may also stand before the verb.
 quiet_option = click.option(
     "-q", "--quiet", is_flag=True, callback=_set_quiet, expose_value=False, help=_QUIET
@@ -120,11 +148,12 @@ def run(cli: click.Group) -> None:
     """Run the command line of this process; ends it with the exit code that fits."""
     logger = logging.getLogger("influence_store")
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter("%(levelname)s: %(message)s"))
+    handler.setFormatter(LogFormatter())
     logger.addHandler(handler)
     logger.setLevel(logging.INFO)
     signal.signal(signal.SIGTERM, _interrupted)
     try:
+        _refuse_secrets(sys.argv[1:])
         cli.main(standalone_mode=False)
     except click.exceptions.Abort:
         _say_how_to_resume()
@@ -133,11 +162,28 @@ def run(cli: click.Group) -> None:
         _say_how_to_resume()
         sys.exit(130)
     except click.ClickException as error:
-        error.show()
+        told = io.StringIO()
+        error.show(file=told)
+        click.echo(message(told.getvalue().rstrip()), err=True)
         sys.exit(error.exit_code)
     except InfluenceStoreError as error:
-        click.echo(str(error), err=True)
+        click.echo(message(str(error)), err=True)
         sys.exit(error.exit_code)
+    except Exception:  # a bug of ours; what it holds is no more to be shown than any other error
+        click.echo(message(traceback.format_exc()), err=True)
+        sys.exit(1)
+
+
+def _refuse_secrets(words: Sequence[str]) -> None:
+    """UsageError if an address that was typed holds a password, or a key."""
+    for word in words:
+        address = _ADDRESS.search(word)
+        if address is not None and credentials_in(address["url"]):
+            raise UsageError(
+                "an address on the command line holds a password, which everybody on this machine "
+                "can see",
+                hint=f"set ${DATABASE_VARIABLE}, PGPASSWORD or the variables of AWS instead",
+            )
 
 
 def _interrupted(_signal: int, _frame: object) -> None:
@@ -146,4 +192,5 @@ def _interrupted(_signal: int, _frame: object) -> None:
 
 def _say_how_to_resume() -> None:
     again = shlex.join(["influence-store", *sys.argv[1:]])
-    click.echo(f"\ninterrupted; what was published stays. To go on: {again}", err=True)
+    told = f"interrupted; what was published stays. To go on: {again}"
+    click.echo(f"\n{message(told)}", err=True)

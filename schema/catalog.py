@@ -12,7 +12,7 @@ from sqlalchemy import JSON, BigInteger, Column, Index, LargeBinary, UniqueConst
 from sqlmodel import Field, SQLModel
 
 #: Migrations bring a database to this revision; a newer one is refused.
-REVISION = "0002"
+REVISION = "0003"
 
 
 def _json() -> Any:
@@ -180,11 +180,14 @@ class Run(SQLModel, table=True):
 
 
 class Estimator(SQLModel, table=True):
-    """A trained network: what it imitates, what it reads, how good it is."""
+    """A trained network: what it imitates, what it reads, how good it is.
+
+    Trained on `dataset_version_id`; null = in another store, then `card["origin"]` says where.
+    """
 
     __tablename__ = "estimator"
     producer_id: int = Field(primary_key=True, foreign_key="producer.id")
-    dataset_version_id: int = Field(foreign_key="dataset_version.id")
+    dataset_version_id: int | None = Field(default=None, foreign_key="dataset_version.id")
     method_id: int = Field(foreign_key="producer.id")
     output: str
     embedder_id: int = Field(foreign_key="producer.id")

@@ -20,10 +20,14 @@ if TYPE_CHECKING:
     from influence_store.schema.sample import Sample
 
 ID_BYTES = 16
-_DATASET = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
+_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
+_RULE = "use 1-64 of a-z 0-9 _ -, starting with a letter or digit, e.g. support-chats"
 _VIEWS = ("samples", "points", "pairs", "selections", "selection_items", "estimators")
 _CATALOG = ("producers", "runs", "datasets")
-_RESERVED = frozenset([*_VIEWS, *_CATALOG, "selected", "latest", "con", "nul", "prn", "aux"])
+# Names of devices, which are no file names on Windows.
+_PORTS = (f"{port}{k}" for port in ("com", "lpt") for k in range(10))
+_DEVICES = ("con", "nul", "prn", "aux", *_PORTS)
+_RESERVED = frozenset([*_VIEWS, *_CATALOG, "selected", "latest", *_DEVICES])
 
 
 def sample_id(sample: Sample) -> bytes:
@@ -61,12 +65,17 @@ def content_order(ids: Sequence[bytes], seed: int, purpose: str = "") -> list[in
 
 def check_dataset_name(name: str) -> str:
     """Return `name` if it may name a dataset; UsageError with the rule otherwise."""
-    if not _DATASET.fullmatch(name) or name in _RESERVED:
-        raise UsageError(
-            f"{name!r} cannot name a dataset",
-            hint="use 1-64 of a-z 0-9 _ -, starting with a letter or digit, e.g. support-chats",
-        )
+    check_name("a dataset", name)
+    if name in _RESERVED:
+        raise UsageError(f"{name!r} cannot name a dataset: the name is taken", hint=_RULE)
     return name
+
+
+def check_name(what: str, name: str) -> None:
+    """UsageError with the rule unless `name` may name `what`."""
+    if not _NAME.fullmatch(name):
+        shown = name if len(name) <= 64 else f"{name[:64]}…"
+        raise UsageError(f"{shown!r} cannot name {what}", hint=_RULE)
 
 
 def _nfc(text: str) -> str:

@@ -6,18 +6,49 @@ import os
 from pathlib import Path
 
 import pytest
+from backend import open_backend
 from tiny_llm import write_tiny_llm
 
 from influence_store.version import __version__
 
 
+@pytest.fixture(scope="session")
+def backend():
+    """Where stores lie: on SQLite, or as $INFLUENCE_STORE_TEST_BACKEND says."""
+    opened = open_backend()
+    os.environ.update(opened.environment)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture(autouse=True)
+def _tidy(backend, request):
+    """What a test made in its own folder goes when it ends."""
+    named = "tmp_path" in request.fixturenames
+    folder = request.getfixturevalue("tmp_path") if named else None
+    yield
+    if folder is not None:
+        backend.tidy(folder)
+
+
 @pytest.fixture
-def store(tmp_path):
+def store(backend, tmp_path):
     from influence_store.store.store import Store
 
-    made, _ = Store.init(tmp_path / "store", __version__)
+    uri, database = backend.new(tmp_path / "store")
+    made, _ = Store.init(uri, __version__, database)
     yield made
     made.database.close()
+
+
+@pytest.fixture(scope="session")
+def copy_store(backend):
+    """Copies the whole store at a place that `open_cli` or `Store.open` takes."""
+
+    def copy(uri, path):
+        return backend.copy(str(uri), None, path)[0]
+
+    return copy
 
 
 @pytest.fixture(scope="session")

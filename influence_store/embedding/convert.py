@@ -10,6 +10,8 @@ cache.
 from __future__ import annotations
 
 import logging
+import mmap
+import re
 import shutil
 import tempfile
 import warnings
@@ -35,6 +37,9 @@ TOLERANCE = 1e-5
 _TOOLS = ("torch", "transformers")
 _OPSET = 17
 _LARGEST_BYTES = 1_900_000_000
+# In protobuf: the entry `location` of a tensor's external data, and the length of its value.
+_OUTSIDE = re.compile(rb"\n\x08location\x12([\x00-\xff])", re.DOTALL)
+_BESIDE = re.compile(rb"model\.onnx[\w.-]*")
 _log = logging.getLogger(__name__)
 
 
@@ -50,10 +55,12 @@ def find_graph(folder: Path, cache: Path) -> Graph:
     """The graph of the model in `folder`, exported below `cache` on first use.
 
     NotFound if there are neither graph nor weights; MissingExtra if an export needs torch;
-    Incompatible if the exported graph does not compute what torch computes.
+    Incompatible if the exported graph does not compute what torch computes, or a graph keeps
+    weights where its digest does not see them.
     """
     for ready in (folder / "model.onnx", folder / "onnx" / "model.onnx"):
         if ready.is_file():
+            _check_outside_data(ready)
             return Graph(ready, _graph_digest(ready))
     weights = sorted(folder.glob("model*.safetensors"))
     config = folder / "config.json"
@@ -69,6 +76,21 @@ def find_graph(folder: Path, cache: Path) -> Graph:
     if not _sound(home):
         _export_into(home, folder, source)
     return Graph(home / "model.onnx", f"{RECIPE}:{source}")
+
+
+def _check_outside_data(graph: Path) -> None:
+    """Weights beside the graph are part of its identity, so they must lie where that looks."""
+    if not graph.stat().st_size:
+        return  # no graph at all, as ONNX Runtime will say
+    with graph.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        names = {content[at.end() : at.end() + at[1][0]] for at in _OUTSIDE.finditer(content)}
+    strange = sorted(name for name in names if not _BESIDE.fullmatch(name))
+    if strange:
+        raise Incompatible(
+            f"{graph} keeps weights in {strange[0].decode(errors='backslashreplace')!r}, expected "
+            "model.onnx_data beside it",
+            hint="save it as one file: onnx.save(onnx.load(MODEL), NEW)",
+        )
 
 
 def _graph_digest(graph: Path) -> str:

@@ -59,6 +59,16 @@ def read_folder(path: Path) -> ModelFolder:
             hint="give a folder with tokenizer.json, 1_Pooling/config.json and model.onnx or "
             "model.safetensors",
         )
+    try:
+        return _folder(path)
+    except (AttributeError, TypeError, ValueError) as error:
+        raise Incompatible(
+            f"the settings in {path} are not those of a model: {error}", hint="fetch it again"
+        ) from error
+
+
+def _folder(path: Path) -> ModelFolder:
+    """Any other error means that a setting has another type than it has everywhere."""
     _check_modules(path)
     pooling = _pooling(path)
     prompts = _json(path / "config_sentence_transformers.json")
@@ -69,15 +79,14 @@ def read_folder(path: Path) -> ModelFolder:
         path=path,
         pooling=pooling,
         max_length=_max_length(path, transformer, config),
-        prefix=prompts.get("prompts", {}).get(default, "") if default else "",
+        prefix=str(prompts.get("prompts", {}).get(default, "")) if default else "",
         lower_case=bool(transformer.get("do_lower_case")),
         pad_id=int(config.get("pad_token_id") or 0),
     )
 
 
 def _check_modules(path: Path) -> None:
-    file = path / "modules.json"
-    modules = orjson.loads(file.read_bytes()) if file.is_file() else []
+    modules = _read(path / "modules.json") or []
     extra = [kind for kind in (m["type"].split(".")[-1] for m in modules) if kind not in _MODULES]
     if extra:
         raise Incompatible(
@@ -109,6 +118,8 @@ def _pooling(path: Path) -> str:
 
 def _max_length(path: Path, transformer: dict[str, Any], config: dict[str, Any]) -> int:
     if told := transformer.get("max_seq_length"):
+        if int(told) < 1:
+            raise ValueError(f"max_seq_length is {told}")
         return int(told)
     limits = [
         _json(path / "tokenizer_config.json").get("model_max_length"),
@@ -125,12 +136,19 @@ def _max_length(path: Path, transformer: dict[str, Any], config: dict[str, Any])
 
 
 def _json(file: Path) -> dict[str, Any]:
-    if not file.is_file():
+    found = _read(file)
+    if found is None:
         return {}
-    try:
-        found = orjson.loads(file.read_bytes())
-    except orjson.JSONDecodeError as error:
-        raise Incompatible(f"{file} is not JSON: {error}", hint="fetch the model again") from error
     if not isinstance(found, dict):
         raise Incompatible(f"{file} holds no JSON object", hint="fetch the model again")
     return found
+
+
+def _read(file: Path) -> Any:
+    """What a JSON file holds; None where there is no such file."""
+    if not file.is_file():
+        return None
+    try:
+        return orjson.loads(file.read_bytes())
+    except orjson.JSONDecodeError as error:
+        raise Incompatible(f"{file} is not JSON: {error}", hint="fetch the model again") from error

@@ -31,14 +31,19 @@ if TYPE_CHECKING:
 #: An edit of the recipe below is another embedder: raise this number.
 RECIPE = 1
 
+#: More would only make the vectors emptier.
+LARGEST_DIM = 16_384
+
 _WORD = re.compile(r"\w+|[^\w\s]")
+_DIM = re.compile(r"[0-9]{1,5}")
 
 
 def open_hashing(location: str, options: EmbedderOptions) -> HashingEmbedder:
     """`hashing`, or `hashing:DIM`."""
-    if location and not (location.isdecimal() and int(location) >= 2):
+    if location and not (_DIM.fullmatch(location) and 2 <= int(location) <= LARGEST_DIM):
         raise UsageError(
-            f"hashing:{location}: expected a dimension of at least 2", hint="say hashing:384"
+            f"hashing:{location}: expected a dimension of at least 2, at most {LARGEST_DIM:,}",
+            hint="say hashing:384",
         )
     return HashingEmbedder(int(location or 384), template=options.template)
 

@@ -81,7 +81,7 @@ class OnnxEmbedder:
         self._threads = 1 if on_gpu else (threads or _cores())
         self._inputs = _inputs(self._session, folder)
         self._output, self.dim, dtype = _token_output(self._session, folder)
-        self._tokenizer = Tokenizer.from_file(str(settings.tokenizer))
+        self._tokenizer = _tokenizer(settings.tokenizer)
         self._tokenizer.no_padding()
         self._tokenizer.enable_truncation(settings.max_length)
         self._facts = {
@@ -146,8 +146,33 @@ class OnnxEmbedder:
             "token_type_ids": np.zeros(shape, np.int64),
         }
         feeds = {name: given[name] for name in self._inputs}
-        (hidden,) = self._session.run([self._output], feeds)
+        hidden = self._hidden(feeds)
         return pool(hidden[: len(ids)], mask[: len(ids)], self._settings.pooling)
+
+    def _hidden(self, feeds: Mapping[str, Ids]) -> Floats:
+        """Token vectors (batch, width, dim) as the graph promised them."""
+        try:
+            hidden: Floats = self._session.run([self._output], feeds)[0]
+        except Exception as error:  # ONNX Runtime's exceptions share no base class of their own
+            raise Incompatible(
+                f"the graph of {self.name} fails: {str(error).splitlines()[0][:300]}",
+                hint="fetch or convert the model again",
+            ) from error
+        if hidden.shape != (expected := (*feeds["input_ids"].shape, self.dim)):
+            raise Incompatible(
+                f"the graph of {self.name} gives {hidden.shape}, expected {expected}",
+                hint="export it for the task feature-extraction",
+            )
+        return hidden
+
+
+def _tokenizer(file: Path) -> Tokenizer:
+    try:
+        return Tokenizer.from_file(str(file))
+    except Exception as error:  # the tokenizers library raises bare Exceptions
+        raise Incompatible(
+            f"{file} is no tokenizer: {error}", hint="fetch the model again"
+        ) from error
 
 
 def _cores() -> int:

@@ -15,7 +15,7 @@ CUDA = "CUDAExecutionProvider"
 CPU = "CPUExecutionProvider"
 
 _log = logging.getLogger(__name__)
-_ERRORS_ONLY = 3
+_FATAL_ONLY = 4  # an error comes as an exception too
 
 
 def open_session(model: Path, *, gpu: bool | None = None, require_gpu: bool = False) -> Any:
@@ -28,7 +28,7 @@ def open_session(model: Path, *, gpu: bool | None = None, require_gpu: bool = Fa
     asked = [CUDA, CPU] if require_gpu or (has_gpu() if gpu is None else gpu) else [CPU]
     offered = [name for name in asked if name in onnxruntime.get_available_providers()]
     options = onnxruntime.SessionOptions()
-    options.log_severity_level = _ERRORS_ONLY
+    options.log_severity_level = _FATAL_ONLY
     # One thread per run: a result then never depends on how many cores share the work.
     # Parallelism comes from running several texts at once.
     options.intra_op_num_threads = 1

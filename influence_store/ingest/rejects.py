@@ -11,7 +11,7 @@ from __future__ import annotations
 import filecmp
 from typing import TYPE_CHECKING
 
-from influence_store.errors import UsageError
+from influence_store.errors import Forbidden, StorageError, UsageError
 from influence_store.ingest.rows import shown
 
 if TYPE_CHECKING:
@@ -24,9 +24,22 @@ if TYPE_CHECKING:
 def write_rejects(path: Path, rejected: Iterable[Rejected]) -> int:
     """Write both files and return how many records were rejected.
 
-    The same rejects again change nothing. UsageError if a file of that name holds other records:
-    somebody may be mending them.
+    The same rejects again change nothing. UsageError if something else has that name, such as
+    records that somebody may be mending; Forbidden or StorageError if nothing can be written there.
     """
+    try:
+        return _write(path, rejected)
+    except PermissionError as error:
+        raise Forbidden(f"{path}: no permission to write it", hint="--rejects FILE") from error
+    except OSError as error:
+        raise StorageError(
+            f"{path}: cannot be written: {error.strerror or error}", hint="--rejects FILE"
+        ) from error
+
+
+def _write(path: Path, rejected: Iterable[Rejected]) -> int:
+    if path.is_dir():
+        raise UsageError(f"{path} is a directory", hint=f"--rejects {path}/rejects.jsonl")
     reasons_path = path.with_name(f"{path.stem}.reasons.txt")
     parts = [_part(path), _part(reasons_path)]
     count = 0

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, BinaryIO
 from influence_store.errors import Forbidden, InputError, NotFound, StorageError
 from influence_store.ingest.compression import Compression, Readable, chunks
 from influence_store.ingest.formats import BOM, Format, compression_of, format_of
+from influence_store.ingest.rows import shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,11 +22,15 @@ if TYPE_CHECKING:
 _ENOUGH = 64  # characters to tell a format by …
 _LOOKED_FAR = 1 << 16  # … unless it begins with this much white space
 _STDIN = "<stdin>"
+_LONGEST_NAME = 4096
 
 
 @dataclass(frozen=True)
 class Source:
-    """A readable file (or standard input, where `path` is None) of known format."""
+    """A readable file (or standard input, where `path` is None) of known format.
+
+    `name` is for people: a file may be called anything, bytes that are no text among it.
+    """
 
     name: str
     format: Format
@@ -38,19 +43,21 @@ class Source:
 
         InputError if the file changes while it is read.
         """
-        with self._raw() as raw:
-            before = _stamp(raw)
+        with self._raw() as raw, self._unchanged(raw):
             yield from _without_bom(chunks(raw, self.compression, self.name))
-            if _stamp(raw) != before:
-                raise InputError(
-                    f"{self.name}: changed while it was read", hint="wait until it is complete"
-                )
 
     @contextmanager
     def seekable(self) -> Iterator[BinaryIO]:
-        """The content as a file that can be read from anywhere; copied to disk where needed."""
+        """The content as a file that can be read from anywhere; copied to disk where needed.
+
+        InputError as of `content`.
+        """
         if self.path is not None and self.compression == "none":
-            with _os_errors(self.name), self.path.open("rb") as file:
+            with (
+                _os_errors(self.name),
+                self.path.open("rb") as file,
+                self._unchanged(file),
+            ):
                 yield file
             return
         with _os_errors(self.name), tempfile.TemporaryFile() as copy:
@@ -60,10 +67,20 @@ class Source:
             yield copy
 
     @contextmanager
+    def _unchanged(self, raw: Readable) -> Iterator[None]:
+        before = _stamp(raw)
+        yield
+        if _stamp(raw) != before:
+            raise InputError(
+                f"{self.name}: changed while it was read", hint="wait until it is complete"
+            )
+
+    @contextmanager
     def _raw(self) -> Iterator[Readable]:
         if self.path is None:
             assert self.stream is not None
-            yield self.stream
+            with _os_errors(self.name):
+                yield self.stream
             return
         with _os_errors(self.name), self.path.open("rb") as file:
             yield file
@@ -76,11 +93,12 @@ def inspect(path: str | Path, stdin: Readable | None = None) -> Source:
     """
     if str(path) == "-":
         stream = stdin or _standard_input()
-        kind, seen = _recognise(_STDIN, stream)
+        with _os_errors(_STDIN):
+            kind, seen = _recognise(_STDIN, stream)
         return Source(_STDIN, *kind, path=None, stream=_Rejoined(seen, stream))
     path = Path(path)
-    name = str(path)
-    _check_regular(path)
+    name = shown(str(path), _LONGEST_NAME)
+    _check_regular(path, name)
     with _os_errors(name), path.open("rb") as file:
         kind, _ = _recognise(name, file)
     return Source(name, *kind, path=path)
@@ -108,19 +126,20 @@ def _recognise(name: str, stream: Readable) -> tuple[tuple[Format, Compression],
     return (format_of(name, content), compression), seen.data
 
 
-def _check_regular(path: Path) -> None:
-    with _os_errors(str(path)):
+def _check_regular(path: Path, name: str) -> None:
+    with _os_errors(name):
         try:
             mode = path.stat().st_mode
-        except (FileNotFoundError, NotADirectoryError):
+        except (FileNotFoundError, NotADirectoryError, ValueError):  # NUL is in no file's name
             siblings = path.parent.iterdir() if path.parent.is_dir() else ()
-            raise NotFound.named("file", str(path), map(str, siblings)) from None
+            names = (shown(str(one), _LONGEST_NAME) for one in siblings)
+            raise NotFound.named("file", name, names) from None
     if stat.S_ISDIR(mode):
-        raise NotFound(f"{path} is a directory, expected a file", hint=f"try: {path}/*.jsonl")
+        raise NotFound(f"{name} is a directory, expected a file", hint=f"try: {name}/*.jsonl")
     if not stat.S_ISREG(mode):
         raise NotFound(
-            f"{path} is a pipe or device, expected a file",
-            hint=f"to read a stream: … ingest - < {path}",
+            f"{name} is a pipe or device, expected a file",
+            hint=f"to read a stream: … ingest - < {name}",
         )
 
 

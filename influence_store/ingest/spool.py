@@ -12,7 +12,7 @@ import numpy as np
 import orjson
 import pyarrow as pa
 
-from influence_store.errors import ReadError
+from influence_store.errors import Forbidden, ReadError, StorageError
 from influence_store.ingest import read
 from influence_store.ingest.reading import MAX_RECORD_BYTES
 from influence_store.progress import progress
@@ -68,13 +68,30 @@ class ReadSettings:
 
 @contextmanager
 def spool(folder: Path, paths: Sequence[str], settings: ReadSettings) -> Iterator[Spool]:
-    """Parse `paths` (maybe none) into a temporary file below `folder`, gone when the block ends."""
+    """Parse `paths` (maybe none) into a temporary file below `folder`, gone when the block ends.
+
+    Forbidden or StorageError if nothing can be written there.
+    """
     here = folder / uuid.uuid4().hex
-    here.mkdir(parents=True)
     try:
-        yield _fill(here / "rows.arrow", paths, settings)
+        yield _made(here, paths, settings)
     finally:
         shutil.rmtree(here, ignore_errors=True)
+
+
+def _made(here: Path, paths: Sequence[str], settings: ReadSettings) -> Spool:
+    # What the input's own files do wrong comes as an error of ours already.
+    try:
+        here.mkdir(parents=True)
+        return _fill(here / "rows.arrow", paths, settings)
+    except PermissionError as error:
+        raise Forbidden(
+            f"{here.parent} cannot be written", hint="this store can only be read by this user"
+        ) from error
+    except OSError as error:
+        raise StorageError(
+            f"{here.parent} cannot be written: {error.strerror or error}", hint="df -h"
+        ) from error
 
 
 def _fill(path: Path, paths: Sequence[str], settings: ReadSettings) -> Spool:

@@ -11,7 +11,7 @@ from pyroaring import BitMap
 from influence_store.errors import UsageError
 from influence_store.jobs.attributes import attributes
 from influence_store.jobs.leaks import leaks
-from influence_store.jobs.near_duplicates import near_duplicates, surplus
+from influence_store.jobs.near_duplicates import check_policy, near_duplicates, surplus
 from influence_store.jobs.stored_selection import stored_selection
 from influence_store.jobs.token_counts import token_counts
 from influence_store.schema.identity import fingerprint
@@ -60,6 +60,8 @@ class Allowed:
 
 def allowed(store: Store, question: Question) -> Allowed:
     """UsageError in the first second where the limits cannot be kept."""
+    if question.duplicates is not None:
+        check_policy(store, question.duplicates)
     sids = question.version.sids
     barred, notes = _barred(store, question)
     facts: dict[str, Any] = {"barred": {why: len(bits) for why, bits in barred.items()}}

@@ -1,7 +1,7 @@
 """Where does each sample come from, and under which licence? One value per sample, for quotas.
 
 file       the file that the dataset first got the content from, as it was named to `ingest`
-dataset    the first dataset of the store that brought the content
+dataset    the first dataset of the store that brought the content, of those that stand
 any key    that the records hold beside the sample itself: source, license, category …
 """
 
@@ -41,13 +41,11 @@ def attributes(store: Store, version: Version, name: str) -> list[str]:
 
 
 def _datasets(store: Store, version: Version) -> dict[int, str]:
-    names = {one.dataset_id: one.dataset for one in store.versions()}
     found: dict[int, str] = {}
     left = BitMap(version.bits)
-    for block in store.blocks("rows"):  # oldest first
-        assert block.dataset_id is not None
-        found.update(dict.fromkeys(left & block.bits, names[block.dataset_id]))
-        left -= block.bits
+    for one in store.versions():  # oldest first
+        found.update(dict.fromkeys(left & one.bits, one.dataset))
+        left -= one.bits
     return found
 
 

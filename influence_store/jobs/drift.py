@@ -108,7 +108,9 @@ def measure_drift(
     none that have an embedding. Recorded as a run, so `log` and `status` know it.
     """
     seed = learned(store, trained)
-    drawn_from = _drawn_from(store, seed)
+    if seed.version is None:  # it learned elsewhere: only `evaluate` tells whether it fits here
+        return None
+    drawn_from = _drawn_from(store, seed, seed.version)
     assert trained.embedder.id is not None
     embedded = store.covered(trained.embedder.id)
     labelled = BitMap(seed.sources.astype(np.uint32))
@@ -135,12 +137,12 @@ def measure_drift(
     return report
 
 
-def _drawn_from(store: Store, seed: Learned) -> Version:
+def _drawn_from(store: Store, seed: Learned, learned_on: Version) -> Version:
     """The earliest version of the dataset with at least half of the labelled sources."""
     labelled = BitMap(seed.sources.astype(np.uint32))
-    versions = [one for one in store.versions() if one.dataset_id == seed.version.dataset_id]
+    versions = [one for one in store.versions() if one.dataset_id == learned_on.dataset_id]
     return next(
-        (one for one in versions if 2 * len(one.bits & labelled) >= len(labelled)), seed.version
+        (one for one in versions if 2 * len(one.bits & labelled) >= len(labelled)), learned_on
     )
 
 
@@ -271,7 +273,9 @@ def _design(store: Store, version: Version, seed: Learned) -> tuple[int, int, Ca
 
 def _aimed(store: Store, version: Version, seed: Learned) -> Version:
     """Whom the sources were labelled for; the same dataset means its present version."""
-    aimed = store.version(seed.targets_of) if seed.targets_of is not None else seed.version
+    if seed.version is None or seed.targets_of is None:
+        return version
+    aimed = store.version(seed.targets_of)
     return version if aimed.dataset_id == seed.version.dataset_id else aimed
 
 

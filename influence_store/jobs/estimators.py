@@ -11,6 +11,7 @@ from influence_store.errors import Incompatible, NotFound
 from influence_store.network.onnx_estimator import OnnxEstimator
 from influence_store.network.score_onnx import OnnxScores
 from influence_store.schema.catalog import Estimator, Producer
+from influence_store.schema.identity import ID_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -37,6 +38,16 @@ class Trained:
     def features(self) -> tuple[str, ...]:
         """Names of the feature blocks, in order."""
         return tuple(self.producer.facts["features"])
+
+    @property
+    def origin(self) -> dict[str, str]:
+        """Of one that was pulled: its store, dataset and verdict there; else empty."""
+        return dict(self.row.card.get("origin", {}))
+
+    def taught_ids(self, store: Store) -> frozenset[bytes]:
+        """Of one that was pulled: the ids of the samples that it was taught on."""
+        packed = store.get_artifact(self.origin["taught"])
+        return frozenset(packed[k : k + ID_BYTES] for k in range(0, len(packed), ID_BYTES))
 
     @property
     def of_pairs(self) -> bool:

@@ -20,6 +20,7 @@ from sqlmodel import col, select
 from influence_store.errors import Incompatible, InputError, NotFound, UsageError
 from influence_store.influence import METHODS
 from influence_store.jobs.estimators import find_estimator
+from influence_store.jobs.evaluate_pulled import held_out_of_pulled
 from influence_store.jobs.features import FREE, block_fingerprints, gather
 from influence_store.jobs.learned import learned
 from influence_store.network.baselines import fit_additive_ridge, fit_cosine, fit_mean
@@ -123,7 +124,7 @@ def evaluate(
     """
     trained = find_estimator(store, estimator_name)
     lesson = learned(store, trained)
-    if lesson.pairs is None:
+    if lesson.method.kind != "pairs":
         raise UsageError(
             f"{trained.producer.name} imitates {lesson.method.name}, which labels no pairs",
             hint="only estimators of pairwise methods can be measured on another dataset's labels",
@@ -133,19 +134,15 @@ def evaluate(
     params["estimator"] = trained.producer.fingerprint
     scope = f"{VERB}:{trained.producer.fingerprint}:{version.dataset}:{targets.dataset}"
     with store.claim(VERB, scope, params) as run:
-        taught = _labels(store, trained, lesson.pairs)
         asked = _labels(store, trained, exam.pairs)
-        is_seen = _is_seen(asked, taught)
-        _check_enough(asked.pairs, is_seen, exam)
-        answers = _predictions(store, trained, taught, asked, seed)
-        held_out = _held_out(asked.pairs, float(taught.pairs.values.mean()), is_seen, answers)
+        is_seen, held_out = _judged(store, trained, lesson, asked, exam, seed)
         settings = {"seed": seed, "labels": asked.pairs.facts()}
         network = trained.row.network
         differs = _differing(lesson.method, exam, trained.row.output)
         report = EvaluateReport(
             estimator=trained.producer.name,
             fingerprint=trained.producer.fingerprint,
-            trained_on=str(lesson.version),
+            trained_on=lesson.home,
             dataset=str(version),
             targets=str(targets),
             method=exam.method.name,
@@ -161,6 +158,25 @@ def evaluate(
         )
         run.report(report.facts(), {})
     return report
+
+
+def _judged(
+    store: Store, trained: Trained, lesson: Learned, asked: _Labels, exam: _Exam, seed: int
+) -> tuple[Flags, HeldOut]:
+    """Which of the pairs asked it has seen, and what it and the baselines say of them."""
+    if lesson.pairs is None:
+        known = np.isin(asked.sids, lesson.samples)
+        is_seen: Flags = known[asked.pairs.targets] | known[asked.pairs.sources]
+        _check_enough(asked.pairs, is_seen, exam)
+        fresh, network = asked.pairs.take(~is_seen), trained.row.network
+        file = trained.open(store)
+        return is_seen, held_out_of_pulled(network, file, fresh, asked.features, seed=seed)
+    taught = _labels(store, trained, lesson.pairs)
+    is_seen = _is_seen(asked, taught)
+    _check_enough(asked.pairs, is_seen, exam)
+    answers = _predictions(store, trained, taught, asked, seed)
+    mean = float(taught.pairs.values.mean())
+    return is_seen, _held_out(asked.pairs, mean, is_seen, answers)
 
 
 def known_transfer(store: Store, trained: Trained, dataset: str) -> dict[str, Any] | None:

@@ -14,13 +14,14 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 from pyroaring import BitMap
-from sqlmodel import Session, func, select
+from sqlmodel import Session, col, func, select
 
 from influence_store.errors import InputError, ReadError, UsageError
 from influence_store.ingest import Rejected, read_removed, write_rejects
 from influence_store.ingest.spool import ReadSettings, Spool, spool
+from influence_store.jobs.tag import check_tag_name
 from influence_store.schema import tables
-from influence_store.schema.catalog import Block, Dataset, DatasetVersion, Tag
+from influence_store.schema.catalog import Block, Dataset, DatasetVersion, Forgotten, Tag
 from influence_store.schema.identity import check_dataset_name, sample_id
 
 if TYPE_CHECKING:
@@ -50,6 +51,7 @@ class IngestReport:
     duplicates: int
     rejected: int
     removed_unknown: int
+    forgotten: int
     new_contents: int
     rejects: str
 
@@ -60,8 +62,10 @@ class IngestReport:
     def lines(self) -> list[str]:
         """For people: the new version and where every input row went."""
         name = f"{self.dataset}@{self.version}"
+        refused = [f"  {self.forgotten:,} rows were left out: forgotten on purpose; see `log`"]
         if not self.changed:
-            return [f"{name} holds all of this already; nothing was changed"]
+            known = f"{name} holds all of this already; nothing was changed"
+            return [known, *(refused if self.forgotten else [])]
         told = [
             f"{name}: {self.rows:,} rows ({self.new:,} new, {self.kept:,} kept, "
             f"{self.removed:,} removed)",
@@ -71,6 +75,8 @@ class IngestReport:
         ]
         if self.removed_unknown:
             told.append(f"  {self.removed_unknown:,} rows to remove were not in the dataset")
+        if self.forgotten:
+            told += refused
         if self.rejected:
             told.append(f"  the rejected records are in {self.rejects}")
         return told
@@ -114,12 +120,16 @@ def ingest(
     again are a no-op: the head version is returned with `changed=False`.
     """
     check_dataset_name(dataset)
+    if tag is not None:
+        check_tag_name(tag)
     if removed is not None and snapshot:
         raise UsageError("--removed and --snapshot exclude each other: a snapshot names all rows")
     with spool(store.scratch, paths, settings) as spooled:
         _refuse_or_note(spooled, skip_errors, rejects)
         if not spooled.ids and removed is None:
             raise InputError("0 records could be read; nothing was changed")
+        if not spooled.ids:
+            store.version(dataset)  # rows leave a dataset that is there
         dropped = _ids_to_drop(removed, settings.mapping)
         params = {"paths": list(paths), "removed": removed, "snapshot": snapshot}
         with store.claim("ingest", f"ingest:{dataset}", params) as run:
@@ -143,20 +153,21 @@ def _plan(
     known = store.sample_ids()
     incoming = pl.DataFrame({"sample_id": spooled.ids}, schema={"sample_id": pl.Binary})
     matched = incoming.join(known, on="sample_id", how="left", maintain_order="left")["sid"]
-    fresh = matched.is_null().to_numpy()
+    refused = _forgotten(store, spooled.ids)
+    fresh = matched.is_null().to_numpy() & ~refused
     n_fresh = int(fresh.sum())
     sids = matched.fill_null(-1).to_numpy().copy()
     sids[fresh] = (store.reserve_sids(n_fresh) if n_fresh else 0) + np.arange(n_fresh)
 
-    before, recorded, dataset_id, head = _dataset_state(store, dataset)
-    given = BitMap(sids.astype(np.uint32))
+    state, recorded = _dataset_state(store, dataset)
+    before, given = state.bits, BitMap(sids[~refused].astype(np.uint32))
     drop, unknown = _drop_bits(known, dropped, before)
     bits = given if snapshot else (before | given) - drop
     if not bits:
         raise InputError(f"{dataset} would have no rows left", hint="nothing was changed")
     report = IngestReport(
         dataset=dataset,
-        version=head + (bits != before),
+        version=state.last + 1 if bits != before else state.number,
         changed=bits != before,
         rows=len(bits),
         new=len(bits - before),
@@ -166,12 +177,20 @@ def _plan(
         duplicates=spooled.duplicates,
         rejected=len(spooled.rejected),
         removed_unknown=unknown,
+        forgotten=int(refused.sum()),
         new_contents=n_fresh,
         rejects="",
     )
-    unrecorded = ~np.isin(sids, recorded.to_array())
+    unrecorded = ~np.isin(sids, recorded.to_array()) & ~refused
     seen = max((block.id for block in blocks), default=0)
-    return report, _Match(dataset_id, sids, fresh, unrecorded, bits, seen)
+    return report, _Match(state.dataset_id, sids, fresh, unrecorded, bits, seen)
+
+
+def _forgotten(store: Store, ids: Sequence[bytes]) -> npt.NDArray[np.bool_]:
+    """Which contents were taken out for good, (len(ids),): they do not come back."""
+    with store.database.read() as session:
+        gone = set(session.exec(select(Forgotten.sample_id)).all())
+    return np.array([one in gone for one in ids], np.bool_)
 
 
 def _commit(
@@ -194,7 +213,9 @@ def _commit(
             staged.append(run.stage(kind, batches, schema, covered, dataset_id=owner))
 
     def more(session: Session, _block_ids: list[int]) -> None:
-        newest = select(func.max(Block.id)).where(Block.kind == "samples", Block.run_id != run.id)
+        newest = select(func.max(Block.id)).where(
+            Block.kind == "samples", Block.run_id != run.id, col(Block.retired_at).is_(None)
+        )
         if (session.exec(newest).one() or 0) > match.seen_block:
             raise _Raced
         dataset = session.get(Dataset, match.dataset_id, with_for_update=True)
@@ -219,27 +240,36 @@ def _commit(
     run.publish(staged, more)
 
 
-def _dataset_state(store: Store, name: str) -> tuple[BitMap, BitMap, int, int]:
-    """Head bitmap, sids whose origin is recorded, id and head number; the row is made if new."""
+@dataclass(frozen=True)
+class _State:
+    """A dataset: what its newest version `number` that stands holds; `last` was ever given."""
 
-    def work(session: Session) -> tuple[bytes | None, int, int]:
+    dataset_id: int
+    bits: BitMap
+    number: int
+    last: int
+
+
+def _dataset_state(store: Store, name: str) -> tuple[_State, BitMap]:
+    """The dataset and the sids whose origin it has recorded; its row is made if new."""
+
+    def work(session: Session) -> _State:
         dataset = session.exec(select(Dataset).where(Dataset.name == name)).first()
         if dataset is None:
             dataset = Dataset(name=name, created_at=store.database.now(session))
             session.add(dataset)
             session.flush()
-        head = session.exec(
-            select(DatasetVersion.bits).where(
-                DatasetVersion.dataset_id == dataset.id, DatasetVersion.number == dataset.head
-            )
-        ).first()
+        stand = select(DatasetVersion).where(
+            DatasetVersion.dataset_id == dataset.id, col(DatasetVersion.deleted_at).is_(None)
+        )
+        newest = session.exec(stand.order_by(col(DatasetVersion.number).desc()).limit(1)).first()
+        bits = BitMap.deserialize(newest.bits) if newest else BitMap()
         assert dataset.id is not None
-        return head, dataset.id, dataset.head
+        return _State(dataset.id, bits, newest.number if newest else 0, dataset.head)
 
-    bits, dataset_id, head = store.database.write(work)
-    origins = store.blocks("rows", dataset_id=dataset_id)
-    own_rows = BitMap.union(BitMap(), *[block.bits for block in origins])
-    return BitMap.deserialize(bits) if bits else BitMap(), own_rows, dataset_id, head
+    state = store.database.write(work)
+    origins = store.blocks("rows", dataset_id=state.dataset_id)
+    return state, BitMap.union(BitMap(), *[block.bits for block in origins])
 
 
 def _ids_to_drop(removed: str | None, mapping: Mapping[str, str] | None) -> list[bytes]:

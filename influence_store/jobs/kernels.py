@@ -122,9 +122,12 @@ def _verdict_on(store: Store, trained: Trained, version: Version) -> tuple[str, 
 
     On a dataset that it was not trained on, that of `evaluate --on` there, if anybody ran it.
     """
-    home = store.version_by_id(trained.row.dataset_version_id).dataset
-    if home == version.dataset:
-        return trained.row.verdict, ()
+    if trained.row.dataset_version_id is None:
+        home = f"{trained.origin['dataset']} of another store"
+    else:
+        home = store.version_by_id(trained.row.dataset_version_id).dataset
+        if home == version.dataset:
+            return trained.row.verdict, ()
     name = trained.producer.name
     known = known_transfer(store, trained, version.dataset)
     if known is None:

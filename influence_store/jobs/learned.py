@@ -30,11 +30,13 @@ class Learned:
 
     `pairs` has the columns source, target and value; of methods that are not pairwise it is None
     and both sides are the labelled samples. `targets_of` is the dataset that was to be helped,
-    as far as it is recorded.
+    as far as it is recorded. An estimator that was pulled learned elsewhere: then `version` and
+    `pairs` are None, and the sids are those of the samples that are here too.
     """
 
     method: Producer
-    version: Version
+    version: Version | None
+    home: str
     targets_of: str | None
     sources: Ids
     targets: Ids
@@ -58,13 +60,15 @@ def learned(store: Store, trained: Trained) -> Learned:
                 )
             ).all()
         )
+    if trained.row.dataset_version_id is None:
+        return _elsewhere(store, trained, method)
     version = store.version_by_id(trained.row.dataset_version_id)
     blocks = [one for one in store.blocks(method.kind, producer_id=method.id) if one.id in before]
     targets_of = run.params.get("targets")
     if method.kind != "pairs":
         bits = BitMap.union(BitMap(), *[block.bits for block in blocks]) & version.bits
         sids = np.asarray(bits.to_array(), np.int64)
-        return Learned(method, version, targets_of, sids, sids, None)
+        return Learned(method, version, str(version), targets_of, sids, sids, None)
     pairs = _pairs(store, blocks, trained.row.output).filter(
         pl.col("source").is_in(version.bits.to_array())
     )
@@ -76,7 +80,15 @@ def learned(store: Store, trained: Trained) -> Learned:
             hint=f"train it again: influence-store train {version} --method {method.name}",
         )
     sources, targets = (np.unique(pairs[side].to_numpy()) for side in ("source", "target"))
-    return Learned(method, version, targets_of, sources, targets, pairs)
+    return Learned(method, version, str(version), targets_of, sources, targets, pairs)
+
+
+def _elsewhere(store: Store, trained: Trained, method: Producer) -> Learned:
+    """What is known here of the lesson of an estimator that was pulled."""
+    known = store.sample_ids()
+    taught = known.filter(pl.col("sample_id").is_in(list(trained.taught_ids(store))))
+    sids = taught["sid"].sort().to_numpy()
+    return Learned(method, None, trained.origin["dataset"], None, sids, sids, None)
 
 
 def _pairs(store: Store, blocks: list[BlockRef], output: str) -> pl.DataFrame:

@@ -155,11 +155,22 @@ def surplus(store: Store, version: Version, found: Clusters, policy: str) -> Sur
     highest:COLUMN: the largest stored value, e.g. highest:inf_ifd; rows without one come last.
     UsageError for another policy, NotFound for a column that is not stored.
     """
+    check_policy(store, policy)
     if policy == KEEP_FIRST:
         return clustering.surplus(found, None, policy)
     if policy == LONGEST:
         chars = response_chars(store, found.sids)
         return clustering.surplus(found, dict(zip(found.sids.tolist(), chars, strict=True)), policy)
+    producer, column = Cells.of(store).scalars[policy.removeprefix(HIGHEST)]
+    cells = cells_of(store, producer, column, version).drop_nulls()
+    score = dict(zip(cells["sid"].to_list(), cells[column].to_list(), strict=True))
+    return clustering.surplus(found, score, policy)
+
+
+def check_policy(store: Store, policy: str) -> None:
+    """UsageError for an unknown policy, NotFound for a column that is not stored."""
+    if policy in (KEEP_FIRST, LONGEST):
+        return
     if not policy.startswith(HIGHEST):
         raise UsageError(
             f"{policy!r} is no policy for duplicates",
@@ -168,10 +179,6 @@ def surplus(store: Store, version: Version, found: Clusters, policy: str) -> Sur
     name, known = policy.removeprefix(HIGHEST), Cells.of(store).scalars
     if name not in known:
         raise NotFound.named("column", name, known, hint="see: influence-store status")
-    producer, column = known[name]
-    cells = cells_of(store, producer, column, version).drop_nulls()
-    score = dict(zip(cells["sid"].to_list(), cells[column].to_list(), strict=True))
-    return clustering.surplus(found, score, policy)
 
 
 def embedder_of(store: Store, version: Version) -> Producer | None:

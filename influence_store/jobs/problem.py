@@ -58,6 +58,7 @@ def plan_of(question: Question, memory: int) -> Plan:
         path=question.path,
         sampled=_is_sampled(question),
         listed=by_cosine and question.optimizer == LAZY,
+        halved=by_cosine,
         represented=question.represented,
     )
 

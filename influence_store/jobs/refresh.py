@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from influence_store.errors import Incompatible
 from influence_store.jobs.drift import measure_drift
-from influence_store.jobs.embed import embed, embedder_producer
+from influence_store.jobs.embed import embed
 from influence_store.jobs.estimators import find_estimator
 from influence_store.jobs.fill import fill
 
@@ -116,10 +116,11 @@ def _lacking_state(store: Store, version: Version, producer: Producer) -> int:
 
 
 def _check_same(store: Store, embedder: Embedder, producer: Producer, source: str) -> None:
-    found = embedder_producer(store, embedder)
-    if found.id != producer.id:
+    found = store.find_producer("embedding", embedder.name, embedder.facts)
+    if found is None or found.id != producer.id:
+        changed = found.fingerprint[:12] if found else "unknown to this store"
         raise Incompatible(
-            f"the embedder at {source} now has fingerprint {found.fingerprint[:12]}, the dataset "
+            f"the embedder at {source} now has another fingerprint ({changed}), the dataset "
             f"uses {producer.fingerprint[:12]} ({producer.name})",
             hint="put the old model back there, or embed the dataset anew: influence-store embed",
         )

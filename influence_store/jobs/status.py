@@ -5,13 +5,30 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sqlmodel import col, select
+from sqlmodel import Session, col, func, select
 
-from influence_store.schema.catalog import Estimator, Run, Selection
+from influence_store.jobs.rewrite import CELLS, PAIRS
+from influence_store.output import plain
+from influence_store.schema.catalog import (
+    Block,
+    BlockFile,
+    Dataset,
+    Estimator,
+    Producer,
+    Run,
+    Selection,
+    Tag,
+)
+from influence_store.settings import lease_seconds
 from influence_store.store import owner
 
 if TYPE_CHECKING:
     from influence_store.store.store import Store, Version
+
+#: What `compact` merges.
+MERGED = frozenset([*CELLS, PAIRS])
+#: A column in more blocks than these is read noticeably slower.
+MANY_BLOCKS = 64
 
 
 @dataclass(frozen=True)
@@ -19,6 +36,7 @@ class StatusReport:
     """Datasets with the coverage of their columns, runs at work, and totals.
 
     Active columns are kept complete by `ingest`; `measured` ones hold what was asked for.
+    `scattered` columns lie in many blocks; `retired_bytes` wait for `gc`.
     """
 
     store: str
@@ -28,6 +46,10 @@ class StatusReport:
     selections: int
     working: list[dict[str, Any]]
     interrupted: list[dict[str, Any]]
+    blocks: int
+    scattered: list[dict[str, Any]]
+    retired_blocks: int
+    retired_bytes: int
 
     def facts(self) -> dict[str, Any]:
         """As printed by `--json`."""
@@ -37,41 +59,65 @@ class StatusReport:
         """For people."""
         told = [f"{self.store}: {self.contents:,} distinct samples"]
         for dataset in self.datasets:
-            told.append(f"  {dataset['dataset']}@{dataset['version']}  {dataset['rows']:,} rows")
-            for column in dataset["columns"]:
-                lacking = f", {column['missing']:,} missing" if column["missing"] else ""
-                told.append(f"    {column['kind']} {column['name']}{lacking or ': complete'}")
-            for column in dataset["measured"]:
-                rows = f"{column['rows']:,} of {dataset['rows']:,} rows"
-                told.append(f"    {column['kind']} {column['name']}: {rows}")
-            for drift in dataset["drift"]:
-                told.append(
-                    f"    drift: {drift['estimator']} was not taught on rows like those new in "
-                    f"{drift['dataset']} ({drift['outside']:,} of {drift['rows']:,} are outside)"
-                )
+            told += _dataset_lines(dataset)
         told.append(f"{self.estimators} estimators, {self.selections} selections")
-        for run in self.working:
-            told.append(f"at work: {run['verb']} by {run['by']} for {run['seconds']:.0f} s")
+        told += [_held_line(run) for run in self.working]
         for run in self.interrupted:
             told.append(f"interrupted: {run['verb']} {run['scope']}; run it again to go on")
+        for one in self.scattered:
+            name = f"{one['kind']} {one['name']}".rstrip()
+            told.append(f"{name} lies in {one['blocks']:,} blocks; run: influence-store compact")
+        if self.retired_blocks:
+            size = f"{self.retired_bytes / 1e6:,.1f} MB"
+            told.append(f"{self.retired_blocks:,} replaced blocks ({size}) wait for: gc")
         if not self.datasets:
             told.append("next: influence-store ingest FILE --dataset NAME")
         return told
 
 
+def _dataset_lines(dataset: dict[str, Any]) -> list[str]:
+    told = [f"  {dataset['dataset']}@{dataset['version']}  {dataset['rows']:,} rows"]
+    if tags := dataset["tags"]:
+        named = ", ".join(f"{plain(one['name'])} = @{one['version']}" for one in tags)
+        told.append(f"    tags: {named}")
+    for column in dataset["columns"]:
+        lacking = f", {column['missing']:,} missing" if column["missing"] else ""
+        told.append(f"    {column['kind']} {column['name']}{lacking or ': complete'}")
+    for column in dataset["measured"]:
+        rows = f"{column['rows']:,} of {dataset['rows']:,} rows"
+        told.append(f"    {column['kind']} {column['name']}: {rows}")
+    for drift in dataset["drift"]:
+        told.append(
+            f"    drift: {drift['estimator']} was not taught on rows like those new in "
+            f"{drift['dataset']} ({drift['outside']:,} of {drift['rows']:,} are outside)"
+        )
+    return told
+
+
+def _held_line(run: dict[str, Any]) -> str:
+    return (
+        f"at work: {run['verb']} holds {plain(run['scope'])}, {run['by']}, since "
+        f"{_time(run['started_at'])} ({run['seconds']:.0f} s); last heard "
+        f"{run['heartbeat_seconds_ago']:.0f} s ago, lease for {run['lease_seconds_left']:.0f} s"
+    )
+
+
 def status(store: Store) -> StatusReport:
     """Read the catalog; nothing is opened in LanceDB."""
-    latest = {version.dataset: version for version in store.versions()}
     measured = [
         (producer, store.covered(producer.id or 0))
         for producer in store.producers()
         if producer.kind in ("points", "vectors")
     ]
+    with store.database.read() as session:
+        tags = _tags(session)
+        held = _blocks(session)
     datasets = [
         {
             "dataset": version.dataset,
             "version": version.number,
             "rows": len(version.bits),
+            "tags": tags.get(version.dataset_id, []),
             "columns": [
                 {
                     "kind": producer.kind,
@@ -87,7 +133,7 @@ def status(store: Store) -> StatusReport:
             ],
             "drift": _drift(store, version),
         }
-        for version in latest.values()
+        for version in store.heads()
     ]
     contents = sum(len(block.bits) for block in store.blocks("samples"))
     with store.database.read() as session:
@@ -105,14 +151,59 @@ def status(store: Store) -> StatusReport:
         working=[
             {
                 "verb": run.verb,
+                "scope": run.scope,
                 "by": owner.describe(run.owner),
+                "started_at": run.started_at,
                 "seconds": now - run.started_at,
+                "heartbeat_seconds_ago": max(0.0, now + lease_seconds() - run.lease_until),
                 "lease_seconds_left": run.lease_until - now,
             }
             for run in live
         ],
         interrupted=[{"verb": run.verb, "scope": run.scope} for run in writing if run not in live],
+        **held,
     )
+
+
+def _tags(session: Session) -> dict[int, list[dict[str, Any]]]:
+    """The names of versions, per dataset."""
+    found: dict[int, list[dict[str, Any]]] = {}
+    for row in session.exec(select(Tag).order_by(col(Tag.number), col(Tag.name))).all():
+        named = {"name": row.name, "version": row.number}
+        found.setdefault(row.dataset_id, []).append(named)
+    return found
+
+
+def _blocks(session: Session) -> dict[str, Any]:
+    """How many blocks there are, where they are too many, and what waits for `gc`."""
+    live = (
+        select(Block.kind, Block.producer_id, Block.dataset_id, func.count())
+        .where(col(Block.retired_at).is_(None))
+        .group_by(Block.kind, col(Block.producer_id), col(Block.dataset_id))
+    )
+    columns = session.exec(live).all()
+    producers = dict(session.exec(select(Producer.id, Producer.name)).all())
+    datasets = dict(session.exec(select(Dataset.id, Dataset.name)).all())
+    waiting = (
+        select(func.count(col(Block.id).distinct()), func.coalesce(func.sum(BlockFile.size), 0))
+        .join(BlockFile, col(BlockFile.block_id) == col(Block.id))
+        .where(col(Block.retired_at).is_not(None))
+    )
+    retired, size = session.exec(waiting).one()
+    return {
+        "blocks": sum(count for *_, count in columns),
+        "scattered": [
+            {
+                "kind": kind,
+                "name": producers.get(producer_id) or datasets.get(dataset_id) or "",
+                "blocks": count,
+            }
+            for kind, producer_id, dataset_id, count in columns
+            if count > MANY_BLOCKS and kind in MERGED
+        ],
+        "retired_blocks": retired,
+        "retired_bytes": int(size),
+    }
 
 
 def _drift(store: Store, version: Version) -> list[dict[str, Any]]:
@@ -120,6 +211,8 @@ def _drift(store: Store, version: Version) -> list[dict[str, Any]]:
     # Of estimators with one name the one that came last is in use.
     active = store.active(version.dataset_id)
     in_use = {made.name: made.fingerprint for made, _ in active if made.kind == "estimate"}
+    if not in_use:
+        return []
     with store.database.read() as session:
         query = select(Run.result).where(Run.verb == "drift", Run.state == "committed")
         results = session.exec(query.order_by(col(Run.started_at))).all()
@@ -148,11 +241,30 @@ class LogReport:
         return [_line(run) for run in self.runs] or ["no runs yet"]
 
 
-def log(store: Store, limit: int) -> LogReport:
-    """The last `limit` runs."""
+def log(
+    store: Store,
+    limit: int,
+    *,
+    verb: str | None = None,
+    dataset: str | None = None,
+    state: str | None = None,
+) -> LogReport:
+    """The last `limit` runs; only those of a verb, a state, or on a dataset (any version)."""
+    query = select(Run).order_by(col(Run.started_at).desc())
+    if verb is not None:
+        query = query.where(Run.verb == verb)
+    if state is not None:
+        query = query.where(Run.state == state)
+    if dataset is not None:
+        # What a run works on is the end of its scope, or stands in its parameters.
+        about = col(Run.params)["dataset"].as_string()
+        query = query.where(
+            col(Run.scope).endswith(f":{dataset}", autoescape=True)
+            | (about == dataset)
+            | about.startswith(f"{dataset}@", autoescape=True)
+        )
     with store.database.read() as session:
-        query = select(Run).order_by(col(Run.started_at).desc()).limit(limit)
-        runs = session.exec(query).all()
+        runs = session.exec(query.limit(limit)).all()
     return LogReport(
         [
             {
@@ -173,9 +285,7 @@ def log(store: Store, limit: int) -> LogReport:
 
 
 def _line(run: dict[str, Any]) -> str:
-    from datetime import UTC, datetime
-
-    began = datetime.fromtimestamp(run["started_at"], UTC).strftime("%Y-%m-%d %H:%M:%SZ")
+    began = _time(run["started_at"])
     spent = ", ".join(
         f"{count:,} {name.replace('_', ' ')}"
         for name, count in run["cost"].items()
@@ -183,5 +293,12 @@ def _line(run: dict[str, Any]) -> str:
     )
     params = run["params"]
     about = params.get("dataset") or params.get("sources") or " ".join(params.get("paths", []))
+    about = plain(str(about))
     parts = [began, f"{run['verb']:<7}", f"{run['state']:<9}", f"{run['seconds']:7.1f} s", about]
     return "  ".join([*parts, *([spent] if spent else [])])
+
+
+def _time(seconds: float) -> str:
+    from datetime import UTC, datetime
+
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%SZ")

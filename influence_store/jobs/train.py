@@ -15,6 +15,7 @@ from influence_store.jobs.train_scores import train_scores
 from influence_store.jobs.train_vectors import vector_lesson
 from influence_store.network import NETWORKS
 from influence_store.network.score_train import SCORE_FITS
+from influence_store.schema.identity import check_name
 
 if TYPE_CHECKING:
     from influence_store.jobs.teachers import PairLesson
@@ -30,6 +31,8 @@ def train(
     `targets` are whom the sources of a pair help; scores have none. InputError before any work if
     the labels are too few or all equal, NotFound for a network that is none of this kind.
     """
+    if options.name is not None:
+        check_name("an estimator", options.name)
     kind = kind_of_teacher(store, version, method)
     known = list(SCORE_FITS if kind == "points" else NETWORKS.entries())
     if strange := [one for one in options.networks if one not in known]:

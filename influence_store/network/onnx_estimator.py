@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import ctypes
-import logging
-import sys
 from functools import cached_property
 from itertools import product
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import orjson
 
 from influence_store.cores import share
 from influence_store.errors import Incompatible
+from influence_store.network.onnx_file import CPU, check_finite, check_inputs, open_onnx, run_onnx
 from influence_store.protocols import Doubles, Floats
 from influence_store.schema.estimator import ONNX_FORMAT
 
@@ -22,8 +19,7 @@ if TYPE_CHECKING:
     from types import ModuleType
 
     from influence_store.network.features import Features
-
-Device = Literal["auto", "cpu", "gpu"]
+    from influence_store.network.onnx_file import Device
 
 #: Rows per run of a tower; 512 to 4,096 were no faster.
 BATCH_ROWS = 256
@@ -32,9 +28,6 @@ BATCH_ROWS = 256
 TILE_TARGETS, TILE_SOURCES = 128, 512
 #: A power of two beside which the offset of a head vanishes (see `_relu_weight`).
 PROBE = np.float32(2.0**40)
-CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
-
-_log = logging.getLogger(__name__)
 
 
 class OnnxEstimator:
@@ -56,11 +49,11 @@ class OnnxEstimator:
         check_inputs(self.metadata, features, fingerprints)
 
     def target_vectors(self, features: Features) -> Floats:
-        """(n, width): what a target brings to each of its pairs."""
+        """(n, width): what a target brings to each pair; Incompatible if the graph fails."""
         return self._vectors("target", features)
 
     def source_vectors(self, features: Features) -> Floats:
-        """(n, width): what a source brings to each of its pairs."""
+        """(n, width): what a source brings to each pair; Incompatible if the graph fails."""
         return self._vectors("source", features)
 
     def influence(self, target_vectors: Floats, source_vectors: Floats) -> Floats:
@@ -82,6 +75,7 @@ class OnnxEstimator:
                 target_vectors=filled(targets, TILE_TARGETS),
                 source_vectors=filled(sources, TILE_SOURCES),
             )
+            check_finite(values, (TILE_TARGETS, TILE_SOURCES), self._name())
             cells = out[row : row + TILE_TARGETS, column : column + TILE_SOURCES]
             cells[:] = values[: len(targets), : len(sources)]
 
@@ -106,6 +100,7 @@ class OnnxEstimator:
         def tile(k: int) -> None:
             sources = source_vectors[k : k + TILE_SOURCES]
             values = self._run("influence", source_vectors=filled(sources, TILE_SOURCES))
+            check_finite(values, (len(self.metadata["panel_ids"]), TILE_SOURCES), self._name())
             out[k : k + TILE_SOURCES] = values.mean(axis=0, dtype=np.float64)[: len(sources)]
 
         self._share(tile, range(0, len(source_vectors), TILE_SOURCES))
@@ -124,13 +119,17 @@ class OnnxEstimator:
     def _panel(self) -> Floats | None:
         """Target vectors of the panel, where the file tells them (older ones do not)."""
         told = "panel_vectors" in {output.name for output in self._session.get_outputs()}
-        return self._run("panel_vectors") if told else None
+        if not told:
+            return None
+        shape = len(self.metadata["panel_ids"]), self.width
+        return check_finite(self._run("panel_vectors"), shape, self._name())
 
     @cached_property
     def _offset(self) -> float:
         """S of two vectors of zeros."""
         zero = np.zeros((1, self.width), np.float32)
-        return float(self._run("influence", target_vectors=zero, source_vectors=zero)[0, 0])
+        value = self._run("influence", target_vectors=zero, source_vectors=zero)
+        return float(check_finite(value, (1, 1), self._name())[0, 0])
 
     @cached_property
     def _relu_weight(self) -> Floats:
@@ -140,7 +139,8 @@ class OnnxEstimator:
         """
         axes = PROBE * np.eye(self.width, dtype=np.float32)
         zero = np.zeros((1, self.width), np.float32)
-        answers = self._run("influence", target_vectors=axes, source_vectors=zero)[:, 0]
+        values = self._run("influence", target_vectors=axes, source_vectors=zero)
+        answers = check_finite(values, (self.width, 1), self._name())[:, 0]
         weight: Floats = ((answers.astype(np.float64) - self._offset) / PROBE).astype(np.float32)
         return weight
 
@@ -156,7 +156,9 @@ class OnnxEstimator:
         def batch(k: int) -> None:
             rows = x.values[k : k + BATCH_ROWS]
             fed = {f"{role}_features": filled(rows, BATCH_ROWS)}
-            out[k : k + BATCH_ROWS] = self._run(f"{role}_vector", **fed)[: len(rows)]
+            vectors = self._run(f"{role}_vector", **fed)
+            check_finite(vectors, (BATCH_ROWS, self.width), self._name())
+            out[k : k + BATCH_ROWS] = vectors[: len(rows)]
 
         self._share(batch, range(0, len(x), BATCH_ROWS))
         return out
@@ -166,8 +168,7 @@ class OnnxEstimator:
         share(work, items, threads=None if self.provider == CPU else 1)
 
     def _run(self, output: str, **inputs: Floats) -> Floats:
-        result: Floats = self._session.run([output], inputs)[0]
-        return result
+        return run_onnx(self._session, output, inputs, self._name())
 
     def _check_width(self, *vectors: Floats) -> None:
         for one in vectors:
@@ -178,71 +179,6 @@ class OnnxEstimator:
 
     def _name(self) -> str:
         return f"estimator {self.metadata['network']!r}"
-
-
-def check_inputs(
-    metadata: Mapping[str, Any], features: Features, fingerprints: Mapping[str, str]
-) -> None:
-    """Incompatible unless blocks, widths and producers are those that the file's metadata name."""
-    reader = f"estimator {metadata['network']!r}"
-    given = dict(zip(features.names, features.dims, strict=True))
-    for name, dim in zip(metadata["features"], metadata["dims"], strict=True):
-        if given.get(name) != dim:
-            raise Incompatible(
-                f"{reader} reads {name!r} with {dim} columns, found {given.get(name, 'none')}",
-                hint="embed with the embedder it was trained on, or train again",
-            )
-    for name, trained_on in metadata["fingerprints"].items():
-        if fingerprints.get(name) != trained_on:
-            raise Incompatible(
-                f"{reader} was trained on {name!r} with fingerprint {trained_on}, found "
-                f"{fingerprints.get(name, 'none')}",
-                hint="embed with the embedder it was trained on, or train again: "
-                "influence-store train …",
-            )
-
-
-def open_onnx(content: bytes, device: Device, form: str) -> tuple[Any, str, dict[str, Any]]:
-    """A session, its provider and the file's metadata; Incompatible unless it is a `form`."""
-    session, provider = _session(content, device)
-    written = session.get_modelmeta().custom_metadata_map
-    if written.get("format") != f'"{form}"':
-        raise Incompatible(
-            f"the ONNX file has format {written.get('format', 'none')}, expected {form!r}",
-            hint="train it again: influence-store train …",
-        )
-    return session, provider, {key: orjson.loads(text) for key, text in written.items()}
-
-
-def _session(content: bytes, device: Device) -> tuple[Any, str]:
-    """A session and the provider it got; a GPU asked for and not got is told, or refused."""
-    import onnxruntime as ort
-
-    options = ort.SessionOptions()
-    options.log_severity_level = 3
-    options.intra_op_num_threads = options.inter_op_num_threads = 1  # runs share the cores
-    wants_gpu = device == "gpu" or (device == "auto" and _driver_present())
-    offered = CUDA in ort.get_available_providers()
-    asked = [CUDA, CPU] if wants_gpu and offered else [CPU]
-    session = ort.InferenceSession(content, options, providers=asked)
-    got = session.get_providers()[0]
-    if wants_gpu and got != CUDA:
-        story = f"a GPU was asked for; ONNX Runtime gives {got} (asked: {', '.join(asked)})"
-        if device == "gpu":
-            raise Incompatible(
-                story, hint="install onnxruntime-gpu with its CUDA libraries, or use --device cpu"
-            )
-        _log.warning("%s; the run continues on the CPU", story)
-    return session, got
-
-
-def _driver_present() -> bool:
-    """Whether this machine has an NVIDIA driver at all."""
-    try:
-        ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
-    except OSError:
-        return False
-    return True
 
 
 def filled(rows: Floats, size: int) -> Floats:

@@ -6,19 +6,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from influence_store.network.onnx_estimator import (
-    BATCH_ROWS,
-    check_inputs,
-    filled,
-    open_onnx,
-)
+from influence_store.network.onnx_estimator import BATCH_ROWS, filled
+from influence_store.network.onnx_file import check_finite, check_inputs, open_onnx, run_onnx
 from influence_store.schema.estimator import SCORE_FORMAT
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from influence_store.network.features import Features
-    from influence_store.network.onnx_estimator import Device
+    from influence_store.network.onnx_file import Device
     from influence_store.protocols import Floats
 
 
@@ -37,11 +33,16 @@ class OnnxScores:
         check_inputs(self.metadata, features, fingerprints)
 
     def scores(self, features: Features) -> Floats:
-        """One score per row, (n,), in the teacher's own units; higher as in its values."""
+        """One score per row, (n,), in the teacher's own units; higher as in its values.
+
+        Incompatible where the graph fails or gives NaN.
+        """
+        reader = f"estimator {self.metadata['network']!r}"
         rows = features.select(self.features).values
         out = np.empty(len(rows), np.float32)
         for k in range(0, len(rows), BATCH_ROWS):
             part = rows[k : k + BATCH_ROWS]
             fed = {"features": filled(part, BATCH_ROWS)}
-            out[k : k + BATCH_ROWS] = self._session.run(["score"], fed)[0][: len(part)]
+            scores = run_onnx(self._session, "score", fed, reader)
+            out[k : k + BATCH_ROWS] = check_finite(scores, (BATCH_ROWS,), reader)[: len(part)]
         return out

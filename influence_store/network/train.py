@@ -72,7 +72,7 @@ def train(
     fits.update(more or {})
     candidates = list(fits)
     fits.update({name: NETWORKS.get(name) for name in references})
-    splits = _splits(labels, seed)
+    splits = splits_of(labels, seed)
     _check(labels, splits)
     held_out = predict_held_out(labels, features, splits, fits, seed=seed)
     settings = {"seed": seed, "folds": len(splits), "labels": labels.facts()}
@@ -87,7 +87,8 @@ def train(
     return Trained(estimator, card, judged, held_out)
 
 
-def _splits(labels: SeedPairs, seed: int) -> list[Fold]:
+def splits_of(labels: SeedPairs, seed: int) -> list[Fold]:
+    """Which pairs to keep back in turn; few labels are kept back in several ways."""
     repeats = min(MAX_REPEATS, max(1, round(JUDGED_PAIRS / max(1, len(labels)))))
     return list(folds(labels, repeats=repeats, seed=seed)) if len(labels) else []
 

@@ -18,9 +18,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-import duckdb
-
 from influence_store.errors import NotFound, UsageError
+from influence_store.query.engine import Engine, EngineError, Limits
 from influence_store.query.views import View, views
 
 if TYPE_CHECKING:
@@ -30,63 +29,46 @@ if TYPE_CHECKING:
 
     from influence_store.store.store import Store
 
-_LOCKED = {
-    "python_enable_replacements": False,
-    "autoinstall_known_extensions": False,
-    "autoload_known_extensions": False,
-    "allow_community_extensions": False,
-    "allow_persistent_secrets": False,
-    "enable_external_access": False,
-    "lock_configuration": True,
-}
-# Class- or dataset-normalised scores (VoG) are a matter of reading: a fact is stored raw.
-_STANDARDISED = """
-create macro standardised(x, g) as
-    (x - avg(x) over (partition by g)) / nullif(stddev_pop(x) over (partition by g), 0)
-"""
 
+def query(
+    store: Store,
+    sql: str,
+    params: Mapping[str, Any] | None = None,
+    limits: Limits | None = None,
+) -> pa.Table:
+    """Run one SELECT and return its rows; see `engine` for where it runs and what may stop it.
 
-def query(store: Store, sql: str, params: Mapping[str, Any] | None = None) -> pa.Table:
-    """Run one SELECT and return its rows. UsageError for anything but one SELECT or bad SQL.
-
-    NotFound for an unknown view or column names the nearest ones and the command that fills it.
+    UsageError for anything but one SELECT, bad SQL or a limit reached. NotFound for an unknown
+    view or column names the nearest ones and the command that fills it.
     """
-    _one_select(sql)
-    offered = views(store)
-    words = {word.lower() for word in re.findall(r'"([^"]+)"|([\w]+)', sql) for word in word}
+    with Engine(limits or Limits()) as engine:
+        engine.ask(sql)
+        offered = views(store)
+        words = {word.lower() for word in re.findall(r'"([^"]+)"|([\w]+)', sql) for word in word}
+        try:
+            engine.accepted()
+            for name in [name for name in offered if name in words]:
+                engine.send(name, _named(offered[name], sql, words))
+            return engine.rows(params or {})
+        except EngineError as error:
+            raise _explained(error, offered, words) from error
+
+
+def _named(view: View, sql: str, words: set[str]) -> pa.Table:
+    """Those columns of a view that the statement can mean; never none, so that it has rows."""
     star = re.search(r"(?<!\()\s*\*(?!\s*\d)", sql) is not None
-    connection = duckdb.connect(":memory:")
-    try:
-        for name, view in offered.items():
-            if name not in words:
-                continue
-            named = [column for column in (*view.columns, *view.on_request) if column in words]
-            wanted = list(dict.fromkeys([*(view.columns if star else []), *named]))
-            connection.register(name, view.build(wanted or view.columns[:1]))
-        connection.execute(_STANDARDISED)
-        for setting, value in _LOCKED.items():
-            connection.execute(f"SET {setting}={str(value).lower()}")  # our constants, not input
-        return connection.sql(sql, params=dict(params or {})).to_arrow_table()
-    except duckdb.Error as error:
-        raise _explained(error, offered, words) from error
-    finally:
-        connection.close()
+    named = [column for column in (*view.columns, *view.on_request) if column in words]
+    wanted = list(dict.fromkeys([*(view.columns if star else []), *named]))
+    return view.build(wanted or view.columns[:1])
 
 
-def _one_select(sql: str) -> None:
-    try:
-        statements = duckdb.extract_statements(sql)
-    except duckdb.Error as error:
-        raise UsageError(f"the SQL cannot be read: {_first_lines(error)}") from error
-    if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
-        raise UsageError(
+def _explained(error: EngineError, offered: Mapping[str, View], words: set[str]) -> Exception:
+    text = _first_lines(error)
+    if error.name == "NotOneSelect":
+        return UsageError(
             "query takes exactly one SELECT; the store is read-only here",
             hint='for example: influence-store query "select count(*) from samples"',
         )
-
-
-def _explained(error: duckdb.Error, offered: Mapping[str, View], words: set[str]) -> Exception:
-    text = _first_lines(error)
     if view := re.search(r"Table with name (\S+) does not exist", text):
         hint = "see: influence-store status"
         return NotFound.named("view", view.group(1), [*offered], hint=hint)
@@ -94,7 +76,8 @@ def _explained(error: duckdb.Error, offered: Mapping[str, View], words: set[str]
         known = {c for name in offered if name in words for c in offered[name].columns}
         hint = "columns come from: influence-store label DATASET, or influence-store fill DATASET"
         return NotFound.named("column", column.group(1), known, hint=hint)
-    return UsageError(f"the query failed: {text}")
+    told = "the SQL cannot be read" if error.name == "ParserException" else "the query failed"
+    return UsageError(f"{told}: {text}")
 
 
 def _first_lines(error: Exception) -> str:

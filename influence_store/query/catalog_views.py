@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 import polars as pl
+from sqlalchemy.orm import defer
 from sqlmodel import col, select
 
 from influence_store.schema import catalog
@@ -27,11 +28,16 @@ def catalog_rows(store: Store) -> dict[str, pl.DataFrame]:
             select(catalog.DatasetVersion, catalog.Dataset.name)
             .join(catalog.Dataset)
             .order_by(col(catalog.DatasetVersion.id))
+            .options(defer(catalog.DatasetVersion.bits))  # type: ignore[arg-type]
         ).all()
         names = {version.id: f"{name}@{version.number}" for version, name in versions}
         return {
             "datasets": _frame(
-                ((name, version.number, version.n_rows) for version, name in versions),
+                (
+                    (name, version.number, version.n_rows)
+                    for version, name in versions
+                    if version.deleted_at is None
+                ),
                 {"dataset": _TEXT, "version": _COUNT, "rows": _COUNT},
             ),
             "producers": _producers(session),
@@ -72,7 +78,7 @@ def _estimators(session: Session, names: dict[int | None, str]) -> pl.DataFrame:
                 row.network,
                 producers[row.method_id].name,
                 row.output,
-                names[row.dataset_version_id],
+                names.get(row.dataset_version_id) or row.card["origin"]["dataset"],
                 row.verdict,
                 producers[row.producer_id].fingerprint,
                 orjson.dumps(row.card).decode(),

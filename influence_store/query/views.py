@@ -55,12 +55,12 @@ def views(store: Store) -> dict[str, View]:
     for name, rows in catalog_rows(store).items():
         views[name] = _constant(rows)
     cells = Cells.of(store)
-    latest: dict[str, Version] = {}
-    for version in store.versions():
-        latest[version.dataset] = version
-        views[str(version)] = _dataset_view(store, version, cells)
-    for name, version in latest.items():
-        views[name] = views[str(version)]
+    latest: dict[str, int] = {}
+    for name, number in store.version_names():
+        views[f"{name}@{number}"] = _dataset_view(store, f"{name}@{number}", cells)
+        latest[name] = max(number, latest.get(name, 0))
+    for name, number in latest.items():
+        views[name] = views[f"{name}@{number}"]
     return views
 
 
@@ -90,9 +90,9 @@ class Cells:
         )
 
 
-def _dataset_view(store: Store, version: Version, cells: Cells) -> View:
+def _dataset_view(store: Store, ref: str, cells: Cells) -> View:
     def build(wanted: list[str]) -> pa.Table:
-        return _dataset(store, version, wanted, {**cells.scalars, **cells.vectors})
+        return _dataset(store, store.version(ref), wanted, {**cells.scalars, **cells.vectors})
 
     return View([*_TEXT, *_ORIGIN, *cells.scalars], build, tuple(cells.vectors))
 

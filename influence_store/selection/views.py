@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from influence_store.protocols import Doubles, Floats, Ids, PairwiseView
+    from influence_store.selection.engine.half import HalfView
 
 _PANEL = 8192
 _HEAD_BYTES = 8 << 20
@@ -59,8 +60,10 @@ class ProductView:
     @property
     def largest(self) -> float:
         """No |product| is larger, but for rounding: longest target times longest source."""
-        longest = [np.linalg.norm(one, axis=1).max() for one in (self.targets, self.sources)]
-        return float(np.prod(longest)) * (1 - 1e-5)  # vectors of length 1 are so up to rounding
+        longest = np.linalg.norm(self.targets, axis=1).max()
+        own = self.sources is self.targets
+        other = longest if own else np.linalg.norm(self.sources, axis=1).max()
+        return float(longest * other) * (1 - 1e-5)  # vectors of length 1 are so up to rounding
 
     def block(self, rows: Ids, cols: Ids) -> Floats:
         """The products at rows × cols."""
@@ -167,9 +170,17 @@ class DenseView:
 
     @classmethod
     def of(cls, view: PairwiseView, max_bytes: int) -> PairwiseView:
-        """`view` held as float32 on its grid where that takes at most `max_bytes`, else `view`."""
+        """`view` held as float32 on its grid where that takes at most `max_bytes`, else `view`.
+
+        Products of a set with itself are held as a half (engine/half.py).
+        """
+        from influence_store.selection.engine.half import HalfView
+
+        if isinstance(view, DenseView | HalfView):
+            return view
         n_targets, n_sources = view.shape
-        if isinstance(view, DenseView) or 4 * n_targets * n_sources > max_bytes:
+        need = HalfView.bytes_of(n_sources) if _is_own(view) else 4 * n_targets * n_sources
+        if need > max_bytes:
             return view
         check_filled(view)
         return _held(view)
@@ -184,39 +195,57 @@ class DenseView:
         values = self.by_source[cols]
         return (values if is_everything(rows, values.shape[1]) else values[:, rows]).T
 
+    def put_diagonal(self, values: Floats) -> None:
+        """S[i, i] = values[i], of a square view."""
+        np.fill_diagonal(self.by_source, values)
+        self.low, self.totals = float(self.by_source.min()), None
 
-def _held(view: PairwiseView) -> DenseView:
+    def raise_to(self, floor: float) -> None:
+        """Every smaller value becomes `floor`, which lies on the grid."""
+        np.maximum(self.by_source, np.float32(floor), out=self.by_source)
+        self.low, self.totals = float(self.by_source.min()), None
+
+
+def _is_own(view: PairwiseView) -> bool:
+    """Whether `view` stands on products of a set with itself, all of them."""
+    if isinstance(view, Clipped | SelfCovered):
+        return _is_own(view.view)
+    return isinstance(view, ProductView) and view.targets is view.sources
+
+
+def _held(view: PairwiseView) -> DenseView | HalfView:
     """`view` as a new matrix, on the grid of the smallest power of two that bounds it."""
     match view:
         case ProductView():
             return _products(view)
         case SelfCovered():
-            dense = _held(view.view)
-            own = dense.by_source.shape[0]
-            dense.by_source[np.arange(own), np.arange(own)] = _best_off_diagonal(dense)
+            held = _held(view.view)
+            held.put_diagonal(_best_off_diagonal(held))
+            return held
         case RowsView(view=ProductView() as products):
             return _products(ProductView(products.targets[view.rows], products.sources))
         case Clipped():
-            dense = _held(view.view)
-            floor = np.float32(max(float(view.floor), dense.low or 0.0))
-            np.maximum(dense.by_source, floor, out=dense.by_source)
+            held = _held(view.view)
+            held.raise_to(max(float(view.floor), held.low or 0.0))
+            return held
         case _:
             return _read(view)
-    low = float(dense.by_source.min())
-    return DenseView(dense.by_source, scale=dense.scale, low=low)
 
 
-def _products(view: ProductView) -> DenseView:
+def _products(view: ProductView) -> DenseView | HalfView:
     """As one matrix product in tiles."""
-    from influence_store.selection.engine.matrix import product_matrix
+    from influence_store.selection.engine.matrix import product_half, product_matrix
 
     scale = scale_of(view.largest)
-    by_source, low = product_matrix(view.targets, view.sources, scale)
-    # A float32 product of two vectors is off by at most width · eps of their lengths.
+    # A float32 product of two vectors is off by at most width · eps of their lengths: those of
+    # single pairs, and the one of a source with the sum of all targets.
     whole = view.targets.sum(axis=0, dtype=np.float64)
     n_targets, width = view.targets.shape
-    slack = n_targets * scale * (width + 8) * np.finfo(np.float32).eps
-    totals = view.sources.astype(np.float64) @ whole + slack
+    slack = 2.0 * n_targets * scale * (width + 8) * np.finfo(np.float32).eps
+    totals = (view.sources @ whole.astype(np.float32)).astype(np.float64) + slack
+    if _is_own(view):
+        return product_half(view.sources, scale, totals)
+    by_source, low = product_matrix(view.targets, view.sources, scale)
     return DenseView(by_source, scale=scale, low=low, totals=totals)
 
 

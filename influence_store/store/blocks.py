@@ -19,7 +19,7 @@ from influence_store.store.faults import step
 from influence_store.store.lance import PinnedTable, write_table
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
 
     from pyroaring import BitMap
 
@@ -48,6 +48,8 @@ class StagedBlock:
     files: tuple[StagedFile, ...]
     producer_id: int | None = None
     dataset_id: int | None = None
+    #: {"store", "run"} that it was pulled from; None = made here.
+    origin: Mapping[str, str] | None = None
 
 
 class Checksum:
@@ -114,6 +116,7 @@ def stage(
     bits: BitMap,
     producer_id: int | None = None,
     dataset_id: int | None = None,
+    origin: Mapping[str, str] | None = None,
 ) -> StagedBlock:
     """Write the table `path` from `batches`; IntegrityError if it reads back differently."""
     written = Checksum(schema)
@@ -147,6 +150,7 @@ def stage(
         files,
         producer_id,
         dataset_id,
+        origin,
     )
 
 

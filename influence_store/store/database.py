@@ -1,26 +1,35 @@
-"""One database, SQLite or PostgreSQL: connections, transactions with retry, clock, migrations."""
+"""One database, SQLite or PostgreSQL: connections, transactions, clock, migrations."""
 
 from __future__ import annotations
 
+import os
+import weakref
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import quote
 
-from sqlalchemy import Engine, create_engine, event, inspect, text
-from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy import Engine, create_engine, event, inspect, make_url, text
 from sqlmodel import Session, select
-from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_random_exponential
 
-from influence_store.errors import Incompatible, StorageError
+from influence_store.errors import Incompatible
 from influence_store.extras import require
 from influence_store.schema.catalog import REVISION, StoreRow
+from influence_store.store.retry import patiently, told
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from sqlalchemy import URL, Connection
+
 T = TypeVar("T")
 
 _BUSY_SECONDS = 30
+#: A process that was stopped in the middle of a transaction must not hold its locks for long.
+_IDLE_SECONDS = 60
+_CONNECT_SECONDS = 10
+#: Whoever migrates a catalog holds this lock of PostgreSQL; any number will do.
+_MIGRATION_LOCK = 7_420_517
 
 
 class Database:
@@ -29,33 +38,33 @@ class Database:
     def __init__(self, url: str) -> None:
         self.url = url
         self.engine = _engine(url)
+        self.is_postgres = self.engine.dialect.name == "postgresql"
+        self._reader, self._writer = self.engine, self.engine.execution_options(writes=True)
+        if self.is_postgres:
+            self._reader = self._reader.execution_options(postgresql_readonly=True)
+            self._writer = self._writer.execution_options(isolation_level="SERIALIZABLE")
+        # Whoever forgets to close it leaves no connection open at the server.
+        weakref.finalize(self, self.engine.dispose)
 
     @contextmanager
     def read(self) -> Iterator[Session]:
         """A snapshot for reading; nothing is written. StorageError if the database is away."""
-        try:
-            with Session(self.engine, expire_on_commit=False) as session:
-                yield session
-        except OperationalError as error:
-            raise _away(error) from error
+        with told(), Session(self._reader, expire_on_commit=False) as session:
+            patiently(session.connection)
+            yield session
 
-    def write(self, work: Callable[[Session], T]) -> T:
-        """Run `work` in one transaction and return its value; retried on conflicts.
+    def write(self, work: Callable[[Session], T], patience: float | None = None) -> T:
+        """Run `work` in one transaction and return its value.
 
-        `work` must be free of outside effects, as it may run more than once. StorageError if the
-        database stays unreachable or locked.
+        It is run again on conflicts and while the server restarts, for `patience` seconds, even
+        where it was committed and only the answer was lost: `work` has no outside effects and does
+        nothing if it finds itself done. StorageError if the database stays away or locked.
         """
-        try:
-            value: T = _RETRYING(self._write, work)
-            return value
-        except OperationalError as error:
-            raise _away(error) from error
+        with told():
+            return patiently(lambda: self._write(work), patience)
 
     def _write(self, work: Callable[[Session], T]) -> T:
-        engine = self.engine.execution_options(writes=True)
-        if engine.dialect.name == "postgresql":
-            engine = engine.execution_options(isolation_level="SERIALIZABLE")
-        with Session(engine, expire_on_commit=False) as session:
+        with Session(self._writer, expire_on_commit=False) as session:
             value = work(session)
             session.commit()
         return value
@@ -66,35 +75,42 @@ class Database:
 
     def now(self, session: Session) -> float:
         """Seconds since 1970 by the database's own clock."""
-        sql = (
-            "select (julianday('now') - 2440587.5) * 86400.0"
-            if self.engine.dialect.name == "sqlite"
-            else "select extract(epoch from clock_timestamp())"
-        )
-        return float(session.connection().execute(text(sql)).scalar_one())
+        return clock(session.connection())
+
+    def role(self) -> str | None:
+        """Whose rows this program sees and writes, on PostgreSQL."""
+        if not self.is_postgres:
+            return None
+        with told(), self.engine.connect() as connection:
+            return str(connection.execute(text("select current_user")).scalar_one())
 
     def migrate(self) -> None:
         """Bring the schema to this program's revision; a no-op where it is there already."""
-        from alembic import command
-        from alembic.config import Config
+        if self.revision() != REVISION:
+            self.upgrade("head")
 
-        config = Config()
-        scripts = Path(__file__).parent.parent / "schema" / "migrations"
-        config.set_main_option("script_location", str(scripts))
-        with self.engine.execution_options(writes=True).begin() as connection:
-            config.attributes["connection"] = connection
-            command.upgrade(config, "head")
+    def upgrade(
+        self, revision: str, first: Callable[[Connection], None] = lambda _connection: None
+    ) -> None:
+        """Run the migrations up to `revision`, all or none.
+
+        `first` looks at the catalog when nobody else can write to it any more; what it raises
+        leaves everything as it is.
+        """
+        with told(), self._writer.connect() as connection, _loose(connection), connection.begin():
+            if self.is_postgres:
+                connection.execute(text(f"select pg_advisory_xact_lock({_MIGRATION_LOCK})"))
+            first(connection)
+            _run_migrations(connection, revision)
 
     def revision(self) -> str | None:
         """The schema that the catalog has; None where there is none."""
-        try:
+        with told():
             if not inspect(self.engine).has_table("alembic_version"):
                 return None
             with self.engine.connect() as connection:
                 found = connection.execute(text("select version_num from alembic_version"))
                 return str(found.scalar_one())
-        except OperationalError as error:
-            raise _away(error) from error
 
     def check_revision(self) -> None:
         """Incompatible unless the schema is exactly the one this program knows."""
@@ -116,18 +132,61 @@ class Database:
             return session.exec(select(StoreRow.id)).one()
 
 
+def clock(connection: Connection) -> float:
+    """Seconds since 1970 by the database's own clock."""
+    sql = (
+        "select extract(epoch from clock_timestamp())"
+        if connection.dialect.name == "postgresql"
+        else "select (julianday('now') - 2440587.5) * 86400.0"
+    )
+    return float(connection.execute(text(sql)).scalar_one())
+
+
+@contextmanager
+def _loose(connection: Connection) -> Iterator[None]:
+    """SQLite changes a table by making it anew; foreign keys must not miss the old one."""
+    if connection.dialect.name != "sqlite":
+        yield
+        return
+    raw: Any = connection.connection.driver_connection
+    raw.execute("PRAGMA foreign_keys=OFF")
+    try:
+        yield
+    finally:
+        raw.execute("PRAGMA foreign_keys=ON")
+
+
+def _run_migrations(connection: Connection, revision: str) -> None:
+    from alembic import command
+    from alembic.config import Config
+
+    config = Config()
+    scripts = Path(__file__).parent.parent / "schema" / "migrations"
+    config.set_main_option("script_location", str(scripts))
+    config.attributes["connection"] = connection
+    command.upgrade(config, revision)
+
+
 def _engine(url: str) -> Engine:
     if not url.startswith("sqlite"):
         require("psycopg", extra="postgres")
         return create_engine(
-            url, pool_pre_ping=True, hide_parameters=True, isolation_level="REPEATABLE READ"
+            _bounded(make_url(url)),
+            pool_pre_ping=True,
+            hide_parameters=True,
+            isolation_level="REPEATABLE READ",
         )
-    engine = create_engine(url, connect_args={"timeout": _BUSY_SECONDS})
+    path = Path(make_url(url).database or "")
+    writable = not path.exists() or (_may_write(path) and _may_write(path.parent))
+    engine = create_engine(
+        url if writable else _read_only(path), connect_args={"timeout": _BUSY_SECONDS}
+    )
 
     @event.listens_for(engine, "connect")
     def configure(connection: Any, _record: Any) -> None:
         connection.isolation_level = None  # we say BEGIN ourselves, below
-        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+        wanted = ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON")
+        for pragma in wanted if writable else ():
             connection.execute(f"PRAGMA {pragma}")
 
     @event.listens_for(engine, "begin")
@@ -140,24 +199,31 @@ def _engine(url: str) -> Engine:
     return engine
 
 
-def _away(error: OperationalError) -> StorageError:
-    """What the database says of itself, in one line."""
-    return StorageError(
-        f"the catalog does not answer, or takes no writes: {str(error.orig).splitlines()[0]}",
-        hint="is the disk full, the server away, or another program holding the file? see: doctor",
+def _may_write(path: Path) -> bool:
+    effective = os.access in os.supports_effective_ids
+    return os.access(path, os.W_OK, effective_ids=effective)
+
+
+def _read_only(path: Path) -> str:
+    """The catalog for somebody who may only look.
+
+    SQLite wants to keep its list of readers beside the file. Where there is none and none can be
+    made, nobody is writing: whoever writes has one.
+    """
+    alone = "" if path.with_name(f"{path.name}-wal").exists() else "&immutable=1"
+    return f"sqlite:///file:{quote(str(path.absolute()))}?mode=ro{alone}&uri=true"
+
+
+def _bounded(url: URL) -> URL:
+    """`url` with our limits of time, where it does not say its own."""
+    options = url.query.get("options", "")
+    limit = f"-cidle_in_transaction_session_timeout={_IDLE_SECONDS}s"
+    return url.set(
+        drivername="postgresql+psycopg",
+        query={
+            "connect_timeout": str(_CONNECT_SECONDS),
+            "application_name": "influence-store",
+            **url.query,
+            "options": f"{limit} {options}".strip(),
+        },
     )
-
-
-def _is_conflict(error: BaseException) -> bool:
-    if not isinstance(error, DBAPIError):
-        return False
-    code = getattr(error.orig, "sqlstate", None)
-    return code in {"40001", "40P01"} or "database is locked" in str(error.orig)
-
-
-_RETRYING = Retrying(
-    retry=retry_if_exception(_is_conflict),
-    stop=stop_after_attempt(8),
-    wait=wait_random_exponential(multiplier=0.05, max=2),
-    reraise=True,
-)

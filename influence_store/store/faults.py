@@ -20,6 +20,13 @@ STEPS = (
     "finished",
 )
 
+#: Of the verbs that keep a store in order.
+VERIFY_STEPS = ("inspecting",)
+GC_STEPS = ("gc-listed", "gc-fenced", "gc-deleted")
+REPAIR_STEPS = ("quarantined",)
+BACKUP_STEPS = ("backup-snapshot", "backup-copied", "backup-catalog", "backup-sealed")
+RESTORE_STEPS = ("restore-created", "restore-copied", "restore-catalog")
+
 _VARIABLE = "INFLUENCE_STORE_KILL_AT"
 
 

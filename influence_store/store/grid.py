@@ -34,6 +34,7 @@ class BlockRef:
     bits: BitMap
     producer_id: int | None
     dataset_id: int | None
+    run_id: str
 
 
 def open_block(storage: Storage, block: BlockRef) -> PinnedTable:

@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from io import BufferedIOBase
 
 
+#: Folders of this depth are not removed when they are empty.
+_KEPT_LEVELS = 2
+
+
 class LocalStorage:
     """Files below `root`. Nothing is durable on a local disk before it is synced, folder by folder
     up to the root: a rename is on the disk only when its folder is.
@@ -47,7 +51,8 @@ class LocalStorage:
 
     def exists(self, path: str) -> bool:
         """Is there a file at `path`?"""
-        return (self.root / path).is_file()
+        with _told(str(self.root / path)):
+            return (self.root / path).is_file()
 
     def read(self, path: str) -> bytes:
         """NotFound where there is none."""
@@ -93,7 +98,9 @@ class LocalStorage:
             with _told(path):
                 place.unlink(missing_ok=True)
             for folder in place.parents:
-                if folder == self.root or not _remove_if_empty(folder):
+                # Two levels stay (blocks/KIND): a writer may be about to put a table there.
+                depth = len(folder.relative_to(self.root).parts)
+                if depth <= _KEPT_LEVELS or not _remove_if_empty(folder):
                     break
 
     def move(self, path: str, to: str) -> None:

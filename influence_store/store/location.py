@@ -22,6 +22,8 @@ from influence_store.settings import DATABASE_VARIABLE
 from influence_store.store.database import Database
 from influence_store.store.faults import step
 from influence_store.store.local import LocalStorage
+from influence_store.store.mounts import refuse_network_disk
+from influence_store.store.teams import check_role, warn_if_unbound
 
 if TYPE_CHECKING:
     from influence_store.store.storage import Storage
@@ -46,8 +48,9 @@ class Marker:
 
 @dataclass(frozen=True)
 class Location:
-    """An open place with its catalog."""
+    """An open store: what people call it, where its blocks lie, and its catalog."""
 
+    uri: str
     storage: Storage
     database: Database
 
@@ -75,16 +78,16 @@ def create(uri: str | Path, database: str | None = None) -> tuple[Location, bool
     catalog.migrate()
     step("catalog-made")
     if not marker.store:
-        marker = Marker(catalog.store_id(), marker.database)
-        storage.create(MARKER, orjson.dumps(vars(marker), option=orjson.OPT_INDENT_2))
+        _mark(storage, catalog, marker.database)
     _check_pair(storage, catalog)
-    return Location(storage, catalog), fresh
+    return _location(storage, catalog), fresh
 
 
-def find(uri: str | Path, *, any_revision: bool = False) -> Location:
+def find(uri: str | Path, database: str | None = None, *, any_revision: bool = False) -> Location:
     """Open the store at `uri`; NotFound tells how to make one.
 
-    Incompatible if its schema is not the one of this program, unless `any_revision`.
+    `database` is another way to its catalog than the one written down. Incompatible if it is not
+    the catalog of this place, or if its schema is not this program's (unless `any_revision`).
     """
     storage = storage_at(uri)
     marker = _marker(storage)
@@ -93,11 +96,18 @@ def find(uri: str | Path, *, any_revision: bool = False) -> Location:
             f"there is no store at {storage.uri}",
             hint=f"run: influence-store --store {storage.uri} init",
         )
-    catalog = Database(_address(storage, marker or Marker("", None)))
+    catalog = Database(_address(storage, marker or Marker("", None), database))
     if not any_revision:
         catalog.check_revision()
         _check_pair(storage, catalog)
-    return Location(storage, catalog)
+        warn_if_unbound(catalog)
+    return _location(storage, catalog)
+
+
+def mark(uri: str | Path, catalog: Database) -> bool:
+    """Write the marker of a store that was made before there were markers; True if it was now."""
+    storage = storage_at(uri)
+    return _marker(storage) is None and _mark(storage, catalog, None)
 
 
 def storage_at(uri: str | Path) -> Storage:
@@ -113,6 +123,19 @@ def storage_at(uri: str | Path) -> Storage:
             hint="a folder, or s3://bucket/prefix",
         )
     return LocalStorage(Path(text))
+
+
+def _location(root: Storage, catalog: Database) -> Location:
+    """On PostgreSQL the blocks of a role lie in a folder of its name, as its rows are its own."""
+    role = catalog.role()
+    if role is None:
+        return Location(root.uri, root, catalog)
+    return Location(root.uri, storage_at(f"{root.uri}/{check_role(role)}"), catalog)
+
+
+def _mark(storage: Storage, catalog: Database, database: str | None) -> bool:
+    marker = Marker(catalog.store_id(), database)
+    return storage.create(MARKER, orjson.dumps(vars(marker), option=orjson.OPT_INDENT_2))
 
 
 def _marker(storage: Storage) -> Marker | None:
@@ -137,9 +160,9 @@ def _refuse_foreign(storage: Storage) -> None:
             )
 
 
-def _address(storage: Storage, marker: Marker, given: str | None = None) -> str:
-    """The URL of the catalog, with whatever secret the environment adds."""
-    told = given or os.environ.get(DATABASE_VARIABLE) or marker.database
+def _address(storage: Storage, marker: Marker, given: str | None) -> str:
+    """The URL of the catalog: as given, else as written down."""
+    told = given or marker.database
     if told is not None:
         return told
     if not isinstance(storage, LocalStorage):
@@ -148,6 +171,7 @@ def _address(storage: Storage, marker: Marker, given: str | None = None) -> str:
             hint="run init with --database postgresql+psycopg://USER@HOST/NAME",
         )
     catalog = storage.root / CATALOG
+    refuse_network_disk(storage.root)
     if catalog.exists() and not os.access(catalog, os.R_OK):
         raise Forbidden(f"{catalog} is not readable for this user")
     return f"sqlite:///{catalog}"

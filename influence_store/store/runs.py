@@ -24,6 +24,7 @@ from influence_store.schema.catalog import Artifact, Block, BlockFile, Run
 from influence_store.settings import lease_seconds
 from influence_store.store import blocks as staging
 from influence_store.store import owner
+from influence_store.store.artifacts import path_of
 from influence_store.store.faults import step
 
 if TYPE_CHECKING:
@@ -36,6 +37,9 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
+#: Seconds of retrying where giving up loses nothing.
+_BRIEFLY = 5.0
+
 
 class ActiveRun:
     """A claimed piece of work; use as a context manager. An exception marks the run failed."""
@@ -43,7 +47,7 @@ class ActiveRun:
     def __init__(self, database: Database, storage: Storage, run: Run) -> None:
         self.id = run.id
         self._database, self._storage, self._run = database, storage, run
-        self._n_blocks = 0
+        self._n_blocks = self._n_published = 0
         self._result: dict[str, Any] = {}
         self._cost: dict[str, Any] = {}
         self._stop = threading.Event()
@@ -56,7 +60,10 @@ class ActiveRun:
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         self._stop.set()
         self._heart.join()
-        self._close("failed" if kind else "committed")
+        if kind is None:
+            self._close("committed")
+        else:
+            self._give_up()
         step("finished")
 
     def stage(
@@ -68,6 +75,7 @@ class ActiveRun:
         *,
         producer_id: int | None = None,
         dataset_id: int | None = None,
+        origin: Mapping[str, str] | None = None,
     ) -> staging.StagedBlock:
         """Write one block under a path of this run alone; see `blocks.stage`."""
         self._n_blocks += 1
@@ -81,6 +89,7 @@ class ActiveRun:
             bits=bits,
             producer_id=producer_id,
             dataset_id=dataset_id,
+            origin=origin,
         )
 
     def publish(
@@ -104,22 +113,36 @@ class ActiveRun:
 
         def work(session: Session) -> None:
             run = self._held(session)
+            if run.result.get("published", 0) > self._n_published:
+                return  # committed by an earlier try, of which only the answer was lost
+            run.result = {"published": self._n_published + 1}
             if spent is not None:
                 run.cost = dict(spent)
-                session.add(run)
+            session.add(run)
             now = self._database.now(session)
             _retire(session, retire, now)
             for artifact in artifacts:
-                if session.get(Artifact, artifact.sha256) is None:
-                    session.add(Artifact(**artifact.model_dump()))
+                self._vouch(session, artifact)
             more(session, [_insert(session, block, self.id, now) for block in blocks])
 
         self._database.write(work)
+        self._n_published += 1
         step("published")
 
     def report(self, result: Mapping[str, Any], cost: Mapping[str, Any]) -> None:
         """What the run achieved and spent, stored when it ends."""
         self._result, self._cost = dict(result), dict(cost)
+
+    def _vouch(self, session: Session, artifact: Artifact) -> None:
+        """Fenced if the file is gone: `gc` removes what no row has named for a day."""
+        if session.get(Artifact, artifact.sha256) is not None:
+            return
+        if not self._storage.exists(path_of(artifact.sha256)):
+            raise Fenced(
+                f"artifact {artifact.sha256[:12]} was removed before it was published",
+                hint="gc took it for a leftover; run the command again",
+            )
+        session.add(Artifact(**artifact.model_dump()))
 
     def _held(self, session: Session) -> Run:
         """Our row, if the claim still stands."""
@@ -143,12 +166,19 @@ class ActiveRun:
                 )
 
             try:
-                self._database.write(work)
+                self._database.write(work, patience=_BRIEFLY)
             except StorageError as error:
                 # The lease runs on; if the database stays away, publish will tell.
                 _log.warning("heartbeat of run %s failed: %s", self.id, error)
 
-    def _close(self, state: str) -> None:
+    def _give_up(self) -> None:
+        """What went wrong must be heard, even if nobody can be told that the run ended."""
+        try:
+            self._close("failed", patience=_BRIEFLY)
+        except StorageError as error:
+            _log.warning("run %s stays open until its lease ends: %s", self.id, error)
+
+    def _close(self, state: str, patience: float | None = None) -> None:
         def work(session: Session) -> None:
             run = session.get(Run, self.id)
             if run is not None and run.state == "writing":
@@ -156,7 +186,7 @@ class ActiveRun:
                 run.result, run.cost = self._result, self._cost
                 session.add(run)
 
-        self._database.write(work)
+        self._database.write(work, patience)
 
 
 def claim(
@@ -168,8 +198,11 @@ def claim(
     version: str,
 ) -> ActiveRun:
     """Take the work `scope` for this process; Busy if a live run holds it."""
+    run_id = uuid.uuid4().hex[:16]
 
     def work(session: Session) -> Run:
+        if (ours := session.get(Run, run_id)) is not None:
+            return ours  # committed by an earlier try, of which only the answer was lost
         now = database.now(session)
         holders = select(Run).where(Run.scope == scope, Run.state == "writing")
         for holder in session.exec(holders).all():
@@ -183,7 +216,7 @@ def claim(
             session.add(holder)
         session.flush()
         run = Run(
-            id=uuid.uuid4().hex[:16],
+            id=run_id,
             verb=verb,
             scope=scope,
             state="writing",
@@ -233,6 +266,7 @@ def _insert(session: Session, block: staging.StagedBlock, run_id: str, now: floa
         checksum=block.checksum,
         bits=bits.serialize(),
         published_at=now,
+        origin=dict(block.origin or {}),
     )
     session.add(row)
     session.flush()

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import polars as pl
 from pyroaring import BitMap
-from sqlmodel import Session, col, select
+from sqlmodel import Session, col, func, select
 
 from influence_store.errors import NotFound
 from influence_store.schema.catalog import (
@@ -40,6 +40,10 @@ if TYPE_CHECKING:
     from influence_store.store.location import Location
 
 
+#: What was deleted can be brought back for at least so long; `gc` takes nothing earlier.
+UNDO_SECONDS = 24 * 3600.0
+
+
 @dataclass(frozen=True)
 class Version:
     """One dataset version: which sids it holds."""
@@ -64,7 +68,7 @@ class Store:
 
     def __init__(self, location: Location, tool_version: str) -> None:
         self.storage, self.database = location.storage, location.database
-        self.uri = location.storage.uri
+        self.uri = location.uri
         self._tool_version = tool_version
 
     @classmethod
@@ -76,9 +80,9 @@ class Store:
         return cls(location, tool_version), fresh
 
     @classmethod
-    def open(cls, uri: str | Path, tool_version: str) -> Store:
+    def open(cls, uri: str | Path, tool_version: str, database: str | None = None) -> Store:
         """Open an existing store; see `location.find`."""
-        return cls(find(uri), tool_version)
+        return cls(find(uri, database), tool_version)
 
     @property
     def scratch(self) -> Path:
@@ -90,7 +94,10 @@ class Store:
     # -- names -------------------------------------------------------------------------------
 
     def version(self, ref: str) -> Version:
-        """Resolve `name`, `name@3`, `name@latest` or `name@tag`."""
+        """Resolve `name`, `name@3`, `name@tag` or `name@latest`, the newest that stands.
+
+        NotFound for a version that was deleted says how long that can be undone.
+        """
         name, _, which = ref.partition("@")
         with self.database.read() as session:
             dataset = session.exec(select(Dataset).where(Dataset.name == name)).first()
@@ -104,8 +111,10 @@ class Store:
                 )
             ).one()
             if row.deleted_at is not None:
+                left = row.deleted_at + UNDO_SECONDS - self.database.now(session)
                 raise NotFound(
-                    f"{name}@{number} was deleted", hint="see the versions that stand: status"
+                    f"{name}@{number} was deleted; {undo_told(left)}",
+                    hint=f"influence-store delete --undo {name}@{number}",
                 )
             return _version(row, name)
 
@@ -123,9 +132,50 @@ class Store:
             rows = session.exec(stand.order_by(col(DatasetVersion.id))).all()
             return [_version(row, names[row.dataset_id]) for row in rows]
 
+    def version_names(self) -> list[tuple[str, int]]:
+        """(dataset, number) of the same, without what they hold: a bitmap per version is much."""
+        query = (
+            select(Dataset.name, DatasetVersion.number)
+            .join(DatasetVersion, col(DatasetVersion.dataset_id) == col(Dataset.id))
+            .where(col(DatasetVersion.deleted_at).is_(None))
+            .order_by(col(DatasetVersion.id))
+        )
+        with self.database.read() as session:
+            return [(name, number) for name, number in session.exec(query).all()]
+
+    def heads(self) -> list[Version]:
+        """The newest version of every dataset that has one, oldest dataset first."""
+        newest = (
+            select(DatasetVersion.dataset_id, func.max(DatasetVersion.number).label("number"))
+            .where(col(DatasetVersion.deleted_at).is_(None))
+            .group_by(col(DatasetVersion.dataset_id))
+            .subquery()
+        )
+        query = (
+            select(DatasetVersion, Dataset.name)
+            .join(Dataset)
+            .join(
+                newest,
+                (col(DatasetVersion.dataset_id) == newest.c.dataset_id)
+                & (col(DatasetVersion.number) == newest.c.number),
+            )
+            .order_by(col(Dataset.id))
+        )
+        with self.database.read() as session:
+            return [_version(row, name) for row, name in session.exec(query).all()]
+
     def _number(self, session: Session, dataset: Dataset, which: str) -> int:
         if which == "latest":
-            return dataset.head
+            stand = select(func.max(DatasetVersion.number)).where(
+                DatasetVersion.dataset_id == dataset.id, col(DatasetVersion.deleted_at).is_(None)
+            )
+            newest = session.exec(stand).one()
+            if newest is None:
+                raise NotFound(
+                    f"every version of {dataset.name} was deleted",
+                    hint=f"bring them back: influence-store delete --undo {dataset.name}",
+                )
+            return int(newest)
         if which.isdecimal():
             if 1 <= int(which) <= dataset.head:
                 return int(which)
@@ -234,6 +284,12 @@ class Store:
         with self.database.read() as session:
             return [_block(row) for row in session.exec(query).all()]
 
+    def rows_of_run(self, run_id: str) -> int:
+        """How many rows a run wrote, whether its blocks are read today or not."""
+        with self.database.read() as session:
+            rows = session.exec(select(Block.n_rows).where(Block.run_id == run_id)).all()
+        return sum(rows)
+
     def covered(self, producer_id: int) -> BitMap:
         """The sids that have a cell of this producer."""
         with self.database.read() as session:
@@ -329,6 +385,17 @@ class Store:
         return artifacts.get(self.storage, sha256)
 
 
+def undo_told(left: float) -> str:
+    """How long something deleted can be brought back, `left` seconds from now, for people."""
+    if left <= 0:
+        return "it can be brought back until gc takes its files"
+    return (
+        f"it can be brought back for {left / 3600:.0f} h"
+        if left > 5400
+        else (f"it can be brought back for {left / 60:.0f} min")
+    )
+
+
 def _version(row: DatasetVersion, name: str) -> Version:
     assert row.id is not None
     return Version(row.id, row.dataset_id, name, row.number, BitMap.deserialize(row.bits))
@@ -345,4 +412,5 @@ def _block(row: Block) -> BlockRef:
         BitMap.deserialize(row.bits),
         row.producer_id,
         row.dataset_id,
+        row.run_id,
     )

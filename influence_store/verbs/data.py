@@ -23,7 +23,7 @@ def init(ctx: Context, database: str | None) -> None:
     from influence_store.output import emit
     from influence_store.store.store import Store
 
-    store, fresh = Store.init(ctx.uri, __version__, database)
+    store, fresh = Store.init(ctx.place.uri, __version__, database or ctx.place.database)
     done = "created" if fresh else "is a store already:"
     facts = {"store": store.uri, "created": fresh}
     emit(facts, [f"{done} {store.uri}"], as_json=ctx.as_json)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from influence_store.shell import Context, emit_report, verb
+from influence_store.shell import SEED, Context, emit_report, verb
 
 if TYPE_CHECKING:
     pass
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 )
 @click.option("--targets", metavar="D[@V]", help="The label's target dataset.")
 @click.option("--name", help="Name of the estimator; default: the output's name.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Of everything random.")
+@click.option("--seed", type=SEED, default=0, show_default=True, help="Of everything random.")
 def train(ctx: Context, dataset: str, targets: str | None, method: str, **options: Any) -> None:
     """Learn an estimator from the labels, judge it on held-out samples, store it as ONNX."""
     from influence_store.jobs.train import train as job
@@ -62,7 +62,7 @@ def fill(ctx: Context, dataset: str, estimator: str | None) -> None:
 @click.option("--targets", metavar="D[@V]", help="The labels' target dataset; default: D.")
 @click.option("--method", help="Other labels than those of its teacher.")
 @click.option("--output", help="Another of their outputs.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Of the intervals.")
+@click.option("--seed", type=SEED, default=0, show_default=True, help="Of the intervals.")
 def evaluate(
     ctx: Context, estimator: str, dataset: str, targets: str | None, **options: Any
 ) -> None:

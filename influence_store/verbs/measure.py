@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from influence_store.settings import cache_dir
-from influence_store.shell import Context, emit_report, key_values, verb
+from influence_store.shell import SEED, Context, emit_report, key_values, verb
 
 if TYPE_CHECKING:
     pass
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 @click.option(
     "--set", "settings", multiple=True, metavar="NAME=VALUE", help="E.g. rank=8, dim=512."
 )
-@click.option("--seed", type=int, default=0, show_default=True, help="Of everything random.")
+@click.option("--seed", type=SEED, default=0, show_default=True, help="Of everything random.")
 def label(ctx: Context, dataset: str, **options: Any) -> None:
     """Ask a real model about rows or pairs of DATASET[@VERSION]; values are facts, kept forever.
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from influence_store.errors import UsageError
-from influence_store.shell import Context, emit_report, verb
+from influence_store.shell import SEED, Context, emit_report, verb
 
 
 @verb
@@ -38,7 +38,7 @@ def explain(ctx: Context, selection: str, samples: tuple[str, ...], top: int) ->
 @click.option("--kernel", help="With targets: as in select.")
 @click.option("--accept-weak", is_flag=True, help="Use an estimator whatever its verdict.")
 @click.option("--steps", type=click.IntRange(min=2), default=11, show_default=True, help="Weights.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Of the random sets.")
+@click.option("--seed", type=SEED, default=0, show_default=True, help="Of the random sets.")
 def frontier(
     ctx: Context,
     of: str,
@@ -100,16 +100,3 @@ def receipt(ctx: Context, selection: str, out: Path) -> None:
     from influence_store.jobs.receipts import write_receipt
 
     emit_report(ctx, write_receipt(ctx.open(), selection, out))
-
-
-@verb
-@click.option("--selection", required=True, metavar="FILE|ID", help="A receipt, or a stored one.")
-def verify(ctx: Context, selection: str) -> None:
-    """Make a selection again from stored values; fails at the first difference, naming it.
-
-    \b
-    influence-store verify --selection selection.lock
-    """
-    from influence_store.jobs.receipts import verify_selection
-
-    emit_report(ctx, verify_selection(ctx.open(), selection))

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from influence_store.errors import UsageError
-from influence_store.shell import Context, emit_report, key_values, verb
+from influence_store.shell import SEED, Context, emit_report, key_values, verb
 
 FORMS = ("table", "csv", "json", "ndjson", "parquet")
 
@@ -50,7 +50,7 @@ def query(ctx: Context, sql: str, pairs: tuple[str, ...], form: str | None) -> N
 @click.option("--vectors", metavar="NAME", help="Embedding or method that k-center stands on.")
 @click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help="E.g. drop_top=0.1.")
 @click.option("--accept-weak", is_flag=True, help="Use an estimator whatever its verdict.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Of everything random.")
+@click.option("--seed", type=SEED, default=0, show_default=True, help="Of everything random.")
 @click.option("--lock", type=click.Path(path_type=Path), help="Also write the receipt here.")
 def select(
     ctx: Context, dataset: str, settings: tuple[str, ...], lock: Path | None, **options: Any
@@ -79,7 +79,9 @@ def select(
 
 
 @verb
-@click.option("--limit", type=click.IntRange(min=1), default=20, show_default=True, help="Runs.")
+@click.option(
+    "--limit", type=click.IntRange(1, 100_000), default=20, show_default=True, help="Runs."
+)
 def log(ctx: Context, limit: int) -> None:
     """What was run, when, and what it cost."""
     from influence_store.jobs.status import log as job

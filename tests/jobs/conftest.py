@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import random
-import shutil
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
 from influence_store.cli import cli
+from influence_store.store.store import Store
+from influence_store.version import __version__
 
 ROWS, PAIRS = 80, 900
 
@@ -43,50 +46,68 @@ def write_rows():
     return write
 
 
-@dataclass
+@dataclass(frozen=True)
 class Cli:
-    """Runs verbs in this process against one store."""
+    """Runs verbs in this process against one store; `database` is where `init` puts its catalog."""
 
-    root: Path
-    told: list[str] = field(default_factory=list)
+    root: Path | str
+    database: str | None = None
 
     def __call__(self, *arguments: str) -> str:
-        result = CliRunner().invoke(
-            cli, ["--store", str(self.root), *arguments], standalone_mode=False
-        )
+        result = CliRunner().invoke(cli, self.line(*arguments), standalone_mode=False)
         if result.exception is not None:
             raise result.exception
         return result.stdout
 
+    def line(self, *arguments: str) -> list[str]:
+        """The whole command line, for another process too."""
+        where = ["--database", self.database] if self.database and "init" in arguments else []
+        return ["--store", str(self.root), *arguments, *where]
+
     def json(self, *arguments: str):
         return json.loads(self(*arguments, "--json"))
 
+    def blocks(self) -> dict[str, tuple[float, str]]:
+        """When every file of every block was written, and its sha256, by its path."""
+        storage = Store.open(self.root, __version__).storage
+        return {
+            file.path: (file.modified, hashlib.sha256(storage.read(file.path)).hexdigest())
+            for file in storage.files("blocks")
+        }
+
 
 @pytest.fixture(scope="session")
-def open_cli():
-    """The command line against the store at a path."""
-    return Cli
+def open_cli(backend):
+    """The command line against the store at a path, or at the URI of one that is there."""
+
+    def at(path) -> Cli:
+        if "://" in str(path):
+            return Cli(path)
+        uri, database = backend.new(Path(path))
+        return Cli(uri if "://" in uri else Path(uri), database)
+
+    return at
 
 
 @dataclass(frozen=True)
 class Stages:
     """`folders[verb]` is the store after that verb; `commands[verb]` the command that led there."""
 
-    folders: dict[str, Path]
+    folders: dict[str, Path | str]
     commands: dict[str, list[str]]
-    before: dict[str, Path]
+    copy_store: Callable[..., str]
+    open_cli: Callable[..., Cli]
 
     def copy_before(self, verb: str, to: Path) -> Cli:
-        shutil.copytree(self.before[verb], to)
-        return Cli(to)
+        verbs = list(self.commands)
+        return self.copy_after(verbs[verbs.index(verb) - 1], to)
 
     def copy_after(self, verb: str, to: Path) -> Cli:
-        shutil.copytree(self.folders[verb], to)
-        return Cli(to)
+        return self.open_cli(self.copy_store(self.folders[verb], to))
 
 
 @pytest.fixture(scope="session")
-def stages(tmp_path_factory, tiny_llm, write_rows) -> Stages:
+def stages(tmp_path_factory, tiny_llm, write_rows, open_cli, copy_store) -> Stages:
     base = tmp_path_factory.mktemp("stages")
     rows = write_rows(base / "rows.jsonl", range(ROWS))
     commands = {
@@ -98,9 +119,8 @@ def stages(tmp_path_factory, tiny_llm, write_rows) -> Stages:
         "fill": ["fill", "demo"],
         "select": ["select", "demo", "--budget", "20", "--accept-weak"],
     }
-    run, folders, before = Cli(base / "store"), {}, {}
+    run, folders = open_cli(base / "store"), {}
     for verb, command in commands.items():
-        before[verb] = folders[list(folders)[-1]] if folders else base / "nothing"
         run(*command)
-        folders[verb] = Path(shutil.copytree(run.root, base / f"after-{verb}"))
-    return Stages(folders, commands, before)
+        folders[verb] = copy_store(run.root, base / f"after-{verb}")
+    return Stages(folders, commands, copy_store, open_cli)

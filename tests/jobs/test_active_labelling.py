@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 
 import numpy as np
 import pytest
@@ -65,7 +64,7 @@ def value(i, j, noise=1.0):
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
+def folder(tmp_path_factory, backend):
     base = tmp_path_factory.mktemp("active")
     rows = base / "rows.jsonl"
     texts = [
@@ -73,20 +72,20 @@ def folder(tmp_path_factory):
         for k in range(ROWS)
     ]
     rows.write_text("".join(json.dumps(one) + "\n" for one in texts))
-    made, _ = Store.init(base / "store", __version__)
+    uri, database = backend.new(base / "store")
+    made, _ = Store.init(uri, __version__, database)
     ingest(made, [str(rows)], "demo", settings=ReadSettings())
     embed(made, made.version("demo"), HashingEmbedder(32), "hashing:32")
     made.database.close()
-    return base / "store"
+    return uri
 
 
 @pytest.fixture
-def fresh(folder, tmp_path):
+def fresh(folder, tmp_path, copy_store):
     opened = []
 
     def copy(name="store"):
-        shutil.copytree(folder, tmp_path / name)
-        opened.append(Store.open(tmp_path / name, __version__))
+        opened.append(Store.open(copy_store(folder, tmp_path / name), __version__))
         return opened[-1]
 
     yield copy

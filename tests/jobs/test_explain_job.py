@@ -47,7 +47,7 @@ def selection(pool):
 @pytest.fixture(scope="module")
 def truth(pool, selection):
     """S, the picks as positions, and the hex id of each position."""
-    store = Store.open(pool.uri, "test")
+    store = Store.open(pool.root, "test")
     stored = stored_selection(store, selection)
     kernel = choose_kernel(store, [stored.version], "cosine", accept_weak=False)
     everyone = np.arange(ROWS)

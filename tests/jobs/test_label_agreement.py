@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 
 import numpy as np
 import polars as pl
@@ -37,8 +36,8 @@ def labelled(tmp_path_factory, tiny_llm, open_cli, write_rows):
 
 
 @pytest.fixture
-def copy(labelled, tmp_path):
-    store = Store.open(shutil.copytree(labelled, tmp_path / "store"), __version__)
+def copy(labelled, tmp_path, copy_store):
+    store = Store.open(copy_store(labelled, tmp_path / "store"), __version__)
     yield store
     store.database.close()
 
@@ -72,7 +71,7 @@ def test_a_deterministic_teacher_agrees_with_itself_under_another_batch_plan(cop
 
 def test_the_second_asking_stands_in_the_log(copy, tiny_llm, open_cli):
     again(copy, tiny_llm)
-    newest = open_cli(copy.root).json("log")["runs"][0]
+    newest = open_cli(copy.uri).json("log")["runs"][0]
     assert (newest["verb"], newest["state"]) == ("agreement", "committed")
     assert newest["result"]["outputs"]["delift-l2"]["spearman_ceiling"] > 0.99
     assert newest["cost"]["llm_passes"] > 60
@@ -80,7 +79,7 @@ def test_the_second_asking_stands_in_the_log(copy, tiny_llm, open_cli):
 
 def test_another_model_is_compared_where_the_pairs_are_the_same(copy, tiny_llm, tmp_path, open_cli):
     other = write_tiny_llm(tmp_path / "revision", seed=1)
-    told = open_cli(copy.root).json("label", "demo", "--model", str(other), "--pairs", "120")
+    told = open_cli(copy.uri).json("label", "demo", "--model", str(other), "--pairs", "120")
     first, second = copy.producers("pairs")
     report = again(copy, tiny_llm)
 

@@ -44,8 +44,7 @@ def make(tmp_path, open_cli):
 
     def written(name, *versions, dataset="demo", embed=False):
         run = open_cli(tmp_path / name)
-        if not run.root.exists():
-            run("init")
+        run("init")
         for k, rows in enumerate(versions):
             path = tmp_path / f"{name}-{dataset}-{k}.jsonl"
             path.write_text("".join(json.dumps(one) + "\n" for one in rows))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections import Counter
 
@@ -25,14 +24,6 @@ def counted(monkeypatch):
 
     monkeypatch.setattr(HashingEmbedder, "encode", encode)
     return texts
-
-
-def contents(root):
-    files = [path for path in root.rglob("*") if path.is_file()]
-    return {
-        path: (path.stat().st_mtime_ns, hashlib.sha256(path.read_bytes()).digest())
-        for path in files
-    }
 
 
 @pytest.fixture
@@ -60,9 +51,9 @@ def test_exactly_the_new_rows_are_embedded_and_filled(second, counted):
 
 def test_no_byte_of_the_first_version_is_rewritten(second):
     run, command = second
-    before = contents(run.root / "blocks")
+    before = run.blocks()
     run(*command)
-    after = contents(run.root / "blocks")
+    after = run.blocks()
     assert before.items() <= after.items()
     assert len(after) > len(before)
 

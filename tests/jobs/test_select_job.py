@@ -42,12 +42,9 @@ def made(tmp_path_factory, open_cli, write_rows):
 
 
 @pytest.fixture
-def run(made, tmp_path, open_cli):
+def run(made, tmp_path, open_cli, copy_store):
     """The same store for each test, as a copy."""
-    import shutil
-
-    shutil.copytree(made.root, tmp_path / "store")
-    return open_cli(tmp_path / "store")
+    return open_cli(copy_store(made.root, tmp_path / "store"))
 
 
 def opened(run):
@@ -114,14 +111,11 @@ def test_every_objective_is_one_line_with_its_baselines(run, options):
 
 
 def test_the_same_question_gives_the_same_bits_in_another_copy_and_on_any_cores(
-    run, tmp_path, open_cli, monkeypatch
+    run, tmp_path, open_cli, copy_store, monkeypatch
 ):
-    import shutil
-
     found = []
     for threads in (1, 2, 3):
-        copy = tmp_path / f"copy{threads}"
-        shutil.copytree(run.root, copy)
+        copy = copy_store(run.root, tmp_path / f"copy{threads}")
         monkeypatch.setattr(cores, "cores", lambda threads=threads: threads)
         other = open_cli(copy)
         told = other.json("select", "pool", "--budget", "30%")

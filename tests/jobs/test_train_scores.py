@@ -35,11 +35,8 @@ def labelled(tmp_path_factory, open_cli, write_rows, tiny_llm):
 
 
 @pytest.fixture
-def run(labelled, tmp_path, open_cli):
-    import shutil
-
-    shutil.copytree(labelled.root, tmp_path / "store")
-    return open_cli(tmp_path / "store")
+def run(labelled, tmp_path, open_cli, copy_store):
+    return open_cli(copy_store(labelled.root, tmp_path / "store"))
 
 
 def opened(run) -> Store:

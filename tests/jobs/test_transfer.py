@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 
 import numpy as np
 import pytest
@@ -84,12 +83,12 @@ def taught(tmp_path_factory, open_cli, write_rows):
         *("train", "home", "--method", "planted", "--name", "known"),
         *("--network", "two-step-kernel-ridge"),
     )
-    return folder
+    return run.root
 
 
 @pytest.fixture
-def planter(taught, tmp_path, open_cli):
-    return Planter(open_cli(shutil.copytree(taught / "store", tmp_path / "store")), tmp_path)
+def planter(taught, tmp_path, open_cli, copy_store):
+    return Planter(open_cli(copy_store(taught, tmp_path / "store")), tmp_path)
 
 
 def test_a_teacher_that_says_the_same_elsewhere_is_ranked_well_there(planter):

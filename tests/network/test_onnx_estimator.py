@@ -7,7 +7,7 @@ import pytest
 
 from influence_store import cores
 from influence_store.errors import Incompatible
-from influence_store.network import NETWORKS, onnx_estimator
+from influence_store.network import NETWORKS, onnx_file
 from influence_store.network.features import Features
 from influence_store.network.onnx_estimator import OnnxEstimator
 
@@ -152,7 +152,7 @@ def test_a_dot_head_runs_through_the_graph(planter):
 
 def test_a_relu_head_on_a_gpu_stays_there(planter):
     _, loaded, _ = drawn(planter, relu_head())
-    loaded.provider = onnx_estimator.CUDA
+    loaded.provider = onnx_file.CUDA
     assert loaded._fused is None
 
 
@@ -208,7 +208,7 @@ def test_a_foreign_onnx_file_is_refused(planter):
 
 
 def test_a_gpu_that_is_not_there_is_refused_when_required(planter):
-    if onnx_estimator._driver_present():
+    if onnx_file._driver_present():
         pytest.skip("this machine has an NVIDIA driver")
     estimator, _, features = trained(planter, "cosine")
     content = export_onnx(estimator, fingerprints={"embedding": "e" * 32})
@@ -219,11 +219,11 @@ def test_a_gpu_that_is_not_there_is_refused_when_required(planter):
 
 
 def test_falling_back_to_the_cpu_is_told(planter, monkeypatch, caplog):
-    if onnx_estimator._driver_present():
+    if onnx_file._driver_present():
         pytest.skip("this machine has an NVIDIA driver")
     estimator, _, _ = trained(planter, "cosine")
     content = export_onnx(estimator, fingerprints={"embedding": "e" * 32})
-    monkeypatch.setattr(onnx_estimator, "_driver_present", lambda: True)
+    monkeypatch.setattr(onnx_file, "_driver_present", lambda: True)
     with caplog.at_level(logging.WARNING):
         assert OnnxEstimator(content).provider == "CPUExecutionProvider"
     assert "continues on the CPU" in caplog.text

@@ -11,12 +11,18 @@ from influence_store.errors import NotFound, UsageError
 from influence_store.jobs.embed import embed
 from influence_store.jobs.ingest import ingest
 from influence_store.query import query
+from influence_store.query.engine import Limits
 from influence_store.store import grid
+from influence_store.store.store import Store
+from influence_store.version import __version__
 
 
-@pytest.fixture
-def filled(store, tmp_path):
-    rows = tmp_path / "rows.jsonl"
+@pytest.fixture(scope="module")
+def filled(backend, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("filled")
+    uri, database = backend.new(folder / "store")
+    store, _ = Store.init(uri, __version__, database)
+    rows = folder / "rows.jsonl"
     texts = [
         {"instruction": f"Say {word}", "output": word, "topic": word[0]}
         for word in ("yes", "no", "maybe", "perhaps")
@@ -24,7 +30,8 @@ def filled(store, tmp_path):
     rows.write_text("".join(json.dumps(row) + "\n" for row in texts))
     ingest(store, [str(rows)], "words")
     embed(store, store.version("words"), HashingEmbedder(8), "hashing:8")
-    return store
+    yield store
+    store.database.close()
 
 
 def rows(store, sql, **params):
@@ -120,3 +127,16 @@ def test_views_of_an_empty_store_are_there_and_empty(store):
 
 def test_a_string_that_looks_like_a_view_is_harmless(filled):
     assert rows(filled, "select 'pairs' as x, count(*) n from words") == [{"x": "pairs", "n": 4}]
+
+
+def test_bad_sql_is_told_with_the_words_of_the_engine(filled):
+    with pytest.raises(UsageError, match=r"the SQL cannot be read: Parser Error: .*selec"):
+        query(filled, "selec 1")
+    with pytest.raises(UsageError, match=r"the query failed: Conversion Error: .*'yes'"):
+        query(filled, "select response::int from words where response = 'yes'")
+
+
+def test_an_endless_query_ends_at_its_limit_and_says_what_to_do(filled):
+    endless = "select count(*) from range(1e13::bigint) where random() < 2"
+    with pytest.raises(UsageError, match=r"(?s)stopped after 1 s.*--timeout 10"):
+        query(filled, endless, limits=Limits(seconds=1))

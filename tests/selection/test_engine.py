@@ -8,9 +8,9 @@ import pytest
 from influence_store import cores
 from influence_store.errors import UsageError
 from influence_store.selection.engine import greedy
-from influence_store.selection.engine.columns import DenseColumns, Pairs
+from influence_store.selection.engine.columns import DenseColumns, HalfColumns, Pairs
 from influence_store.selection.engine.fused import FusedGreedy
-from influence_store.selection.engine.matrix import product_matrix
+from influence_store.selection.engine.matrix import product_half, product_matrix
 from influence_store.selection.functions.facility_location import FacilityLocation
 from influence_store.selection.functions.fl1mi import FL1MI
 from influence_store.selection.functions.flcg import FLCG
@@ -31,6 +31,11 @@ def clustered(n, d=24, seed=0, spread=0.7):
 
 def kept(view):
     return DenseView.of(view, 1 << 30)
+
+
+def whole(half):
+    """The half, as a matrix that stands by itself."""
+    return np.ascontiguousarray(half.strip(np.arange(half.n)))
 
 
 def same(one, other):
@@ -93,11 +98,12 @@ def test_the_kernel_and_the_picks_are_the_same_on_one_core_and_on_many(monkeypat
     found = []
     for threads in (1, 2, 5):
         monkeypatch.setattr(cores, "cores", lambda threads=threads: threads)
-        matrix, low = product_matrix(vectors, vectors, 1.0)
-        level = np.full(len(vectors), low, np.float32)
+        half = product_half(vectors, 1.0)
+        level = np.full(len(vectors), half.low, np.float32)
         cap, bonus = np.full(len(vectors), np.inf, np.float32), np.zeros(len(vectors))
-        columns = DenseColumns(matrix)
-        found.append((matrix, greedy.maximize(columns, level, Limits(150), cap=cap, bonus=bonus)))
+        for columns in (HalfColumns(half), DenseColumns(whole(half))):
+            chosen = greedy.maximize(columns, level, Limits(150), cap=cap, bonus=bonus)
+            found.append((whole(half), chosen))
     for matrix, chosen in found[1:]:
         np.testing.assert_array_equal(matrix, found[0][0])
         same(chosen, found[0][1])
@@ -106,11 +112,12 @@ def test_the_kernel_and_the_picks_are_the_same_on_one_core_and_on_many(monkeypat
 def test_a_kernel_of_a_set_with_itself_is_symmetric_and_twins_have_equal_values():
     vectors = clustered(1_500)
     vectors[[700, 1_400]] = vectors[3]
-    matrix, low = product_matrix(vectors, vectors, 1.0)
+    half = product_half(vectors, 1.0)
+    matrix = whole(half)
     np.testing.assert_array_equal(matrix, matrix.T)
     for twin in (700, 1_400):
         np.testing.assert_array_equal(matrix[twin], matrix[3])
-    assert low == matrix.min()
+    assert half.low == matrix.min()
     exact = vectors.astype(np.float64) @ vectors.T.astype(np.float64)
     np.testing.assert_allclose(matrix, exact, rtol=0, atol=5e-7)
 
@@ -118,20 +125,26 @@ def test_a_kernel_of_a_set_with_itself_is_symmetric_and_twins_have_equal_values(
 def test_products_larger_than_the_scale_are_refused():
     vectors = 3 * clustered(10)
     with pytest.raises(ValueError, match=r"expected numbers within ± 1"):
-        product_matrix(vectors, vectors, 1.0)
+        product_half(vectors, 1.0)
+    with pytest.raises(ValueError, match=r"expected numbers within ± 1"):
+        product_matrix(vectors, clustered(10), 1.0)
 
 
 def test_two_sets_have_a_kernel_of_sources_by_targets():
     targets, sources = clustered(1_100, seed=1), clustered(1_030, seed=2)
-    matrix, _ = product_matrix(targets, sources, 1.0)
+    targets[800], sources[[4, 1_029]] = targets[3], sources[2]
+    matrix, low = product_matrix(targets, sources, 1.0)
     np.testing.assert_allclose(matrix, sources @ targets.T, atol=5e-7)
+    assert low == matrix.min()
+    np.testing.assert_array_equal(matrix[:, 800], matrix[:, 3])
+    np.testing.assert_array_equal(matrix[[4, 1_029]], matrix[[2, 2]])
 
 
 @pytest.mark.parametrize("patience", [1.0, 0.3, 0.0], ids=["pairs at once", "soon", "late"])
 def test_the_moment_of_changing_to_pairs_changes_no_bit(monkeypatch, patience):
     function = facility_location()
     expected = LazyGreedy().maximize(function, 120)
-    monkeypatch.setattr(DenseColumns, "patience", patience)
+    monkeypatch.setattr(HalfColumns, "patience", patience)
     same(FusedGreedy().maximize(function, 120), expected)
 
 
@@ -242,9 +255,9 @@ def test_free_bounds_are_bounds():
     vectors = clustered(300)
     view = kept(CosineView(vectors, vectors))
     function = FacilityLocation(view, lower_bound(view))
-    columns = DenseColumns(view.by_source, view.totals, view.low)
     level = np.full(300, view.low, np.float32)
     first = function.gains(function.empty(), np.arange(300))
-    assert (columns.bounds(level) >= first).all()
-    assert columns.bounds(level).max() < 1.01 * first.max()
-    assert np.isinf(columns.bounds(level + 0.5)).all()
+    for columns in (HalfColumns(view), DenseColumns(whole(view), view.totals, view.low)):
+        assert (columns.bounds(level) >= first).all()
+        assert columns.bounds(level).max() < 1.01 * first.max()
+        assert np.isinf(columns.bounds(level + 0.5)).all()

@@ -12,8 +12,17 @@ from influence_store.store.store import Store
 from influence_store.version import __version__
 
 
-def test_migrations_lead_to_exactly_the_models(store):
-    with store.database.engine.connect() as connection:
+@pytest.fixture
+def sqlite(tmp_path):
+    """A store with its catalog beside the blocks, whatever backend the suite runs on."""
+    made, _ = Store.init(tmp_path / "sqlite", __version__)
+    yield made
+    made.database.close()
+
+
+def test_migrations_lead_to_exactly_the_models(sqlite):
+    # PostgreSQL is compared with SQLite in tests/postgres.
+    with sqlite.database.engine.connect() as connection:
         context = MigrationContext.configure(connection)
         assert context.get_current_revision() == catalog.REVISION
         assert compare_metadata(context, SQLModel.metadata) == []
@@ -26,8 +35,8 @@ def test_a_store_of_another_schema_is_refused(store):
         Store.open(store.uri, __version__)
 
 
-def test_sqlite_is_durable_and_lets_readers_through(store):
-    with store.database.engine.connect() as connection:
+def test_sqlite_is_durable_and_lets_readers_through(sqlite):
+    with sqlite.database.engine.connect() as connection:
         assert connection.execute(text("pragma journal_mode")).scalar() == "wal"
         assert connection.execute(text("pragma synchronous")).scalar() == 2  # FULL
         assert connection.execute(text("pragma foreign_keys")).scalar() == 1

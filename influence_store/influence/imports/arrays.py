@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from influence_store.errors import InputError
+from influence_store.errors import Forbidden, InputError
 from influence_store.extras import require
 
 if TYPE_CHECKING:
@@ -26,16 +27,25 @@ _FLOATS = {
 _BFLOAT16 = ("BF16", "bfloat16")
 
 
+_AS_TENSOR = "save it again as one tensor: torch.save(torch.as_tensor(scores).cpu(), FILE)"
+# How torch says that a file wants a function to be called while it is read.
+_CODE = re.compile(r"Unsupported (?:global: GLOBAL|class) ([\w.]+)")
+
+
 def torch_tensor(path: Path) -> npt.NDArray[Any]:
-    """The one tensor of a `.pt` file, read with `weights_only`: nothing else is unpickled."""
+    """The one tensor of a `.pt` file, read with `weights_only`: nothing else is unpickled.
+
+    Forbidden if the file would have to run code.
+    """
     torch = require("torch", extra="train")
     try:
         value = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises a dozen types for a file that is not its own
-        raise InputError(
-            f"cannot read {path} as tensors only: {(str(error) or repr(error)).splitlines()[0]}",
-            hint="save it again as one tensor: torch.save(torch.as_tensor(scores).cpu(), FILE)",
-        ) from error
+        if asked := _CODE.search(str(error)):
+            raise _runs_code(path, asked[1]) from error
+        if _is_pickle(path):
+            raise _runs_code(path, "whatever was pickled") from error
+        raise InputError(f"cannot read {path} as tensors only", hint=_AS_TENSOR) from error
     if isinstance(value, list):
         value = torch.tensor(value)
     if not torch.is_tensor(value) or value.is_complex():
@@ -47,12 +57,29 @@ def torch_tensor(path: Path) -> npt.NDArray[Any]:
 
 
 def numpy_array(path: Path) -> npt.NDArray[Any]:
-    """The array of a `.npy` file; object arrays, which would have to be unpickled, are refused."""
+    """The numbers of a `.npy` file; Forbidden if they would have to be unpickled."""
     try:
-        value = np.load(path, allow_pickle=False)
-    except (ValueError, EOFError) as error:
+        # Mapped, so that a header which promises more than the file holds allocates nothing.
+        value = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (ValueError, EOFError, OSError) as error:
+        if "Python objects" in str(error) or "Object arrays" in str(error) or _is_pickle(path):
+            raise _runs_code(path, "whatever was pickled") from error
         raise InputError(f"cannot read {path} as an array of numbers: {error}") from error
-    return np.asarray(value)
+    if not isinstance(value, np.ndarray) or value.dtype.kind not in "iuf":
+        raise InputError(
+            f"{path} holds {getattr(value, 'dtype', 'several arrays')}, expected real numbers",
+            hint="numpy.save(FILE, scores.astype(numpy.float32))",
+        )
+    return np.array(value)
+
+
+def _is_pickle(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(1) == b"\x80"
+
+
+def _runs_code(path: Path, what: str) -> Forbidden:
+    return Forbidden(f"{path} would run code while it is read ({what}): refused", hint=_AS_TENSOR)
 
 
 def safe_tensors(path: Path) -> dict[str, npt.NDArray[Any]]:

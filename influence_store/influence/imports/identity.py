@@ -46,6 +46,7 @@ _READING = ("sample_ids", "source_ids", "target_ids", "source_vectors", "target_
 #: Further facts: all that a method's own settings are, and the set that scores were made for.
 _MORE = ("targets", "paper", "parameters", "checkpoint_weights")
 _DIRECTIONS = (*get_args(HigherMeans), "harmful")
+_LONGEST_OUTPUT = 200
 _METHOD = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 
 
@@ -110,6 +111,11 @@ class Manifest:
 
     def output(self, column: str) -> str:
         """The output that a column of a file becomes: method, or method-column."""
+        if not column.isprintable() or len(column) > _LONGEST_OUTPUT:
+            raise InputError(
+                f"{self.name}: the column {column[:80]!r} cannot name an output",
+                hint='rename it, or choose columns by "outputs": […]',
+            )
         if column in ("value", "score", self.method):
             return self.method
         return column if column.startswith(f"{self.method}-") else f"{self.method}-{column}"

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from influence_store.influence.imports.identity import Manifest
-    from influence_store.protocols import Doubles, Floats
+    from influence_store.protocols import Doubles
 
 _KEYS = {
     "pointwise": ("sample_id",),
@@ -102,17 +102,19 @@ def _vectors(path: Path, frame: pl.DataFrame) -> Read:
     return Read(table, [path], dropped)
 
 
-def _rows(path: Path, frame: pl.DataFrame) -> Floats:
+def _rows(path: Path, frame: pl.DataFrame) -> Doubles:
     """(n, dim); a null vector is a row of NaN."""
     column = frame["vector"]
     if isinstance(column.dtype, pl.Array):
         column = column.arr.to_list()
     if not isinstance(column.dtype, pl.List):
         raise InputError(f"{path}: vector is {column.dtype}, expected a list of numbers")
+    if not column.dtype.inner.is_numeric():
+        raise InputError(f"{path}: vector holds {column.dtype.inner}, expected numbers")
     widths = column.list.len().drop_nulls().unique().to_list()
-    if len(widths) != 1:
+    if len(widths) != 1 or not widths[0]:
         raise InputError(
             f"{path}: vectors have {sorted(widths)[:5]} dimensions, expected one width"
         )
     rows = [[np.nan] * widths[0] if row is None else row for row in column.to_list()]
-    return np.array(rows, np.float32)
+    return np.array(rows, np.float64)

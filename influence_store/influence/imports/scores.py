@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from influence_store.errors import InputError
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
@@ -157,8 +159,7 @@ def pairs_from_matrix(
     if more_cols:
         dropped["source repeated"] = len(more_cols)
     values = {
-        name: np.array(matrix, np.float32)[np.ix_(rows, cols)].T.ravel()
-        for name, matrix in matrices.items()
+        name: _narrowed(matrix)[np.ix_(rows, cols)].T.ravel() for name, matrix in matrices.items()
     }
     _drop_infinite(values.values(), dropped)
     made = Pairs(
@@ -177,7 +178,7 @@ def pairs_from_rows(
     """Pair k is (targets[k], sources[k]) with columns[output][k]; a repeated pair counts once."""
     target_ids, rows = _numbered(targets)
     source_ids, cols = _numbered(sources)
-    values = {name: np.array(column, np.float32) for name, column in columns.items()}
+    values = {name: _narrowed(column) for name, column in columns.items()}
     dropped: Dropped = {}
     _drop_infinite(values.values(), dropped)
     # Stable, so the first of a repeated pair is the one that stays.
@@ -211,10 +212,22 @@ def _side(
     first, again = _firsts(ids)
     if again:
         dropped[f"{side} repeated"] = len(again)
-    kept = np.array(rows, np.float32)[first]
-    broken = ~np.isfinite(kept).all(axis=1)
-    kept[broken] = np.nan
+    kept = _narrowed(rows)[first]
+    if kept.ndim != 2 or not kept.shape[1]:
+        raise InputError(f"the {side} vectors have shape {kept.shape}, expected (rows, dimensions)")
+    infinite = np.isinf(kept).any(axis=1)
+    missing = np.isnan(kept).any(axis=1) & ~infinite
+    for reason, broken in (("an infinite", infinite), ("a missing", missing)):
+        if broken.any():
+            dropped[f"{side} vector with {reason} value"] = int(broken.sum())
+    kept[infinite | missing] = np.nan
     return tuple(ids[k] for k in first), kept
+
+
+def _narrowed(values: Any) -> Floats:
+    """As float32; what is too large for it becomes infinite, which is no value."""
+    with np.errstate(over="ignore"):
+        return np.array(values, np.float32)
 
 
 def _firsts(ids: Sequence[bytes]) -> tuple[list[int], list[tuple[int, int]]]:

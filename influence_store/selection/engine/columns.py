@@ -1,18 +1,19 @@
-"""Where does the engine read a kernel: whole in memory, tile by tile, or as pairs that count?
+"""Where does the engine read a kernel: in memory, whole or a half, computed, or pairs that count?
 
-All three speak of Σ_i max(min(S[i, j], cap_i) − level_i, 0) and hold values on the grid.
+All speak of Σ_i max(min(S[i, j], cap_i) − level_i, 0) and hold values on the grid.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
 from influence_store.cores import share
 from influence_store.progress import progress
-from influence_store.selection.engine import compiled
+from influence_store.selection.engine import compiled, half_loops
 from influence_store.selection.grid import to_grid
 from influence_store.selection.tiles import check_finite, tiles
 from influence_store.selection.views import ProductView
@@ -23,9 +24,14 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from influence_store.protocols import Doubles, Floats, Ids, PairwiseView
+    from influence_store.selection.engine.half import HalfView
 
 _ROWS = 64
 _PIECES = 8
+#: Columns by which the share of pairs that count is told.
+_SAMPLE = 32
+#: So many columns are gathered from a half alone; for more it is read from end to end.
+_GATHERED = 8
 
 
 @dataclass
@@ -91,8 +97,8 @@ class Columns(Protocol):
         """S[:, source], (n_targets,)."""
         ...
 
-    def share_above(self, sources: Ids, level: Floats, cap: Floats) -> float:
-        """Which share of the pairs of `sources` is above its level."""
+    def share_above(self, level: Floats, cap: Floats) -> float:
+        """Which share of the pairs of a few sources is above its level."""
         ...
 
     def pairs(self, level: Floats, cap: Floats) -> Pairs:
@@ -114,10 +120,7 @@ class DenseColumns:
 
     def bounds(self, level: Floats) -> Doubles:
         """Σ_i (S[i, j] − level_i), where no level is above a value."""
-        if self.totals is None or self.low is None or level.max() > self.low:
-            return np.full(self.n, np.inf)
-        bounds: Doubles = np.maximum(self.totals - level.sum(dtype=np.float64), 0.0)
-        return bounds
+        return _bounds(self.n, self.totals, self.low, level)
 
     def gains(self, sources: Ids, level: Floats, cap: Floats) -> Doubles:
         """As many threads as cores, each on its own part of the sources."""
@@ -134,9 +137,9 @@ class DenseColumns:
         row: Floats = self.by_source[source]
         return row
 
-    def share_above(self, sources: Ids, level: Floats, cap: Floats) -> float:
+    def share_above(self, level: Floats, cap: Floats) -> float:
         """Read from a few rows."""
-        return float((np.minimum(self.by_source[sources], cap) > level).mean())
+        return _share_above(self.by_source[_few(self.n)], level, cap)
 
     def pairs(self, level: Floats, cap: Floats) -> Pairs:
         """Counted first, so that they are written where they stay."""
@@ -153,6 +156,77 @@ class DenseColumns:
 
         share(copy, parts)
         return Pairs(start, target, value)
+
+
+class HalfColumns:
+    """A symmetric kernel of which one half is held, tile by tile."""
+
+    patience = 0.1
+
+    def __init__(self, view: HalfView) -> None:
+        self.view, self.n, tiles = view, view.n, len(view.corners)
+        self._held = view.tiles, view.corners
+        self._parts = [np.arange(k, tiles, _PIECES) for k in range(min(_PIECES, tiles))]
+        #: Levels and caps of the last pass, and what each source would add to them.
+        self._passed: tuple[Floats, Floats, Doubles] | None = None
+
+    def bounds(self, level: Floats) -> Doubles:
+        """Σ_i (S[i, j] − level_i), where no level is above a value."""
+        return _bounds(self.n, self.view.totals, self.view.low, level)
+
+    def gains(self, sources: Ids, level: Floats, cap: Floats) -> Doubles:
+        """A few alone; many, and all others with them, in one pass over the tiles."""
+        if len(sources) > _GATHERED:
+            return self._all_gains(level, cap)[sources]
+        out = np.empty(len(sources))
+        compiled.row_gains(self.view.strip(sources), np.arange(len(sources)), level, cap, out)
+        return out
+
+    def column(self, source: int) -> Floats:
+        """Gathered now."""
+        row: Floats = self.view.strip(np.array([source]))[0]
+        return row
+
+    def share_above(self, level: Floats, cap: Floats) -> float:
+        """Read from a few columns, gathered once."""
+        return _share_above(self._some, level, cap)
+
+    def pairs(self, level: Floats, cap: Floats) -> Pairs:
+        """Counted first, so that they are written where they stay: target by target."""
+        counts = np.empty((-(-self.n // self.view.size), self.n), np.int64)
+        share(
+            lambda part: half_loops.count_above(*self._held, part, level, cap, counts), self._parts
+        )
+        ends = counts.T.cumsum().reshape(counts.T.shape).T
+        start = np.concatenate(([0], ends[-1]))
+        place = (ends - counts).astype(np.uint64)
+        target, value = np.empty(start[-1], np.int32), np.empty(start[-1], np.float32)
+
+        def copy(part: Ids) -> None:
+            half_loops.copy_above(*self._held, part, level, cap, place, target, value)
+
+        share(copy, self._parts)
+        return Pairs(start, target, value)
+
+    @cached_property
+    def _some(self) -> Floats:
+        return self.view.strip(_few(self.n))
+
+    def _all_gains(self, level: Floats, cap: Floats) -> Doubles:
+        """The gains of all sources, (n,), kept until a level rises."""
+        if self._passed is not None:
+            old_level, old_cap, known = self._passed
+            if np.array_equal(level, old_level) and np.array_equal(cap, old_cap):
+                return known
+        sums = [np.zeros(self.n) for _ in self._parts]
+
+        def add(k: int) -> None:
+            half_loops.add_gains(*self._held, self._parts[k], level, cap, sums[k])
+
+        share(add, range(len(sums)))
+        gains: Doubles = np.sum(sums, axis=0)
+        self._passed = level.copy(), cap, gains
+        return gains
 
 
 class TiledColumns:
@@ -181,12 +255,9 @@ class TiledColumns:
         row: Floats = next(self._tiles(np.array([source])))[1][0]
         return row
 
-    def share_above(self, sources: Ids, level: Floats, cap: Floats) -> float:
-        """Computed for these sources."""
-        above = [
-            (np.minimum(values, cap) > level).mean(axis=1) for _, values in self._tiles(sources)
-        ]
-        return float(np.concatenate(above).mean())
+    def share_above(self, level: Floats, cap: Floats) -> float:
+        """Computed for a few, once."""
+        return _share_above(self._some, level, cap)
 
     def pairs(self, level: Floats, cap: Floats) -> Pairs:
         """One pass; memory for the pairs and one tile."""
@@ -204,10 +275,32 @@ class TiledColumns:
             np.cumsum(np.concatenate(counts)), np.concatenate(targets), np.concatenate(found)
         )
 
+    @cached_property
+    def _some(self) -> Floats:
+        return np.concatenate([values for _, values in self._tiles(_few(self.n))])
+
     def _tiles(self, sources: Ids) -> Iterator[tuple[Ids, Floats]]:
         for part, values in tiles(self.view, sources):
             check_finite(part, values)
             yield part, to_grid(np.array(values), self.scale)
+
+
+def _few(n: int) -> Ids:
+    """Some sources, evenly spread."""
+    return np.linspace(0, n - 1, min(_SAMPLE, n)).astype(np.int64)
+
+
+def _share_above(by_source: Floats, level: Floats, cap: Floats) -> float:
+    counts = np.empty(len(by_source), np.int64)
+    compiled.count_above(by_source, level, cap, counts)
+    return float(counts.sum() / by_source.size)
+
+
+def _bounds(n: int, totals: Doubles | None, low: float | None, level: Floats) -> Doubles:
+    if totals is None or low is None or level.max() > low:
+        return np.full(n, np.inf)
+    bounds: Doubles = np.maximum(totals - level.sum(dtype=np.float64), 0.0)
+    return bounds
 
 
 def largest_of(view: PairwiseView) -> float:

@@ -27,36 +27,40 @@ if TYPE_CHECKING:
 
     F = TypeVar("F", bound=Callable[..., Any])
     Ints = npt.NDArray[np.int32]
+    Flags = npt.NDArray[np.uint8]
+    Eights = npt.NDArray[np.uint64]
+    Found = npt.NDArray[np.uint32]
 
 #: Why the walk over the heap came to an end.
 DONE, PAUSED, EMPTY = 0, 1, 2
 
 
-def _compiled(function: F) -> F:
-    fast: F = numba.njit(
+def fast(function: F) -> F:
+    """Compiled; sums may be added up in any order."""
+    loose: F = numba.njit(
         nogil=True, cache=True, error_model="numpy", fastmath={"reassoc", "nsz", "contract"}
     )(function)
-    return fast
+    return loose
 
 
-def _as_written(function: F) -> F:
+def as_written(function: F) -> F:
     """Compiled without `reassoc`, which would take away what is added for the rounding."""
     plain: F = numba.njit(nogil=True, cache=True, error_model="numpy")(function)
     return plain
 
 
-@_as_written
-def settle(tile: Floats, out: Floats, magic: np.float32) -> None:
-    """Put `tile` (r, c) on the grid, in place and in `out` (r, c)."""
+@as_written
+def settle(tile: Floats, magic: np.float32, low: Floats) -> None:
+    """Put `tile` (r, c) on the grid, in place; low (c,) falls to the smallest of each column."""
     rows, columns = tile.shape
     for r in range(rows):
         for c in range(columns):
             value = (tile[r, c] + magic) - magic
             tile[r, c] = value
-            out[r, c] = value
+            low[c] = value if value < low[c] else low[c]
 
 
-@_compiled
+@fast
 def row_gains(by_source: Floats, sources: Ids, level: Floats, cap: Floats, out: Doubles) -> None:
     """out[k] = Σ_i max(min(S[i, sources[k]], cap_i) − level_i, 0)."""
     for k in range(len(sources)):
@@ -67,14 +71,14 @@ def row_gains(by_source: Floats, sources: Ids, level: Floats, cap: Floats, out: 
         out[k] = total
 
 
-@_compiled
+@fast
 def raise_level(row: Floats, level: Floats, cap: Floats) -> None:
     """level_i = max(level_i, min(row_i, cap_i)), in place."""
     for i in range(len(level)):
         level[i] = max(level[i], min(row[i], cap[i]))
 
 
-@_compiled
+@fast
 def count_above(by_source: Floats, level: Floats, cap: Floats, out: Ids) -> None:
     """out[j] = how many targets source j would still raise."""
     for j in range(len(by_source)):
@@ -85,61 +89,77 @@ def count_above(by_source: Floats, level: Floats, cap: Floats, out: Ids) -> None
         out[j] = count
 
 
-@_compiled
+@fast
+def room_to_list(n: int) -> tuple[Flags, Eights, Found]:
+    """Flags (n and up to the next eight), the same as eights, and room for their positions."""
+    flags = np.zeros((n + 7) // 8 * 8, np.uint8)
+    return flags, flags.view(np.uint64), np.empty(len(flags) + 1, np.uint32)
+
+
+@fast
+def list_set(flags: Flags, eights: Eights, found: Found) -> int:
+    """Write the positions of the flags that are set to `found`; how many there are."""
+    count = 0
+    for e in range(len(eights)):
+        if eights[e] != 0:  # flags are set in vector registers, and nearly all eights are empty
+            for i in range(8 * e, 8 * e + 8):
+                found[count] = i  # set or not: a branch would be guessed wrong
+                count += flags[i]
+    return count
+
+
+@fast
 def copy_above(
     by_source: Floats, level: Floats, cap: Floats, start: Ids, target: Ints, value: Floats
 ) -> None:
     """The targets that each source would still raise, and to which value."""
-    # Compared in vector registers, then looked at eight by eight: nearly all eights are empty.
-    above = np.zeros((len(level) + 7) // 8 * 8, np.uint8)
-    eights = above.view(np.uint64)
+    flags, eights, found = room_to_list(len(level))
     for j in range(len(by_source)):
         row = by_source[j]
         for i in range(len(level)):
-            above[i] = min(row[i], cap[i]) > level[i]
-        place = start[j]
-        for e in range(len(eights)):
-            if eights[e] != 0:
-                for i in range(8 * e, 8 * e + 8):
-                    if above[i]:
-                        target[place] = i
-                        value[place] = min(row[i], cap[i])
-                        place += 1
+            flags[i] = min(row[i], cap[i]) > level[i]
+        for k in range(list_set(flags, eights, found)):
+            i = found[k]
+            target[start[j] + k] = i
+            value[start[j] + k] = min(row[i], cap[i])
 
 
-@_compiled
+@fast
 def drop_below(start: Ids, target: Ints, value: Floats, level: Floats, ends: Ids) -> None:
     """Move the pairs above their level together, from start[0] on; those of j end at ends[j]."""
     place = start[0]
     for j in range(len(ends)):
         for k in range(start[j], start[j + 1]):
-            if value[k] > level[target[k]]:
-                target[place] = target[k]
-                value[place] = value[k]
-                place += 1
+            i, its = target[k], value[k]
+            target[place] = i  # written whether it stays or not: a branch would be guessed wrong
+            value[place] = its
+            place += its > level[np.uint32(i)]
         ends[j] = place
 
 
-@_compiled
+@fast
 def _pair_gain(start: Ids, target: Ints, value: Floats, level: Floats, j: int) -> float:
+    # Slices and unsigned positions: with signed ones numba provides for negative positions,
+    # which takes four times as long.
+    targets, values = target[start[j] : start[j + 1]], value[start[j] : start[j + 1]]
     total = 0.0
-    for k in range(start[j], start[j + 1]):
-        total += max(np.float64(value[k]) - np.float64(level[target[k]]), 0.0)
+    for k in range(len(targets)):
+        total += max(np.float64(values[k]) - np.float64(level[np.uint32(targets[k])]), 0.0)
     return total
 
 
-@_compiled
+@fast
 def pair_gains(start: Ids, target: Ints, value: Floats, level: Floats, out: Doubles) -> None:
     """out[j] = Σ over the pairs of source j of max(S[i, j] − level_i, 0)."""
     for j in range(len(out)):
         out[j] = _pair_gain(start, target, value, level, j)
 
 
-_fits = _compiled(fits)
-_take = _compiled(take)
+_fits = fast(fits)
+_take = fast(take)
 
 
-@_compiled
+@fast
 def walk(
     start: Ids,
     target: Ints,

@@ -55,9 +55,17 @@ class FusedGreedy:
 
 def _columns(coverage: Coverage) -> tuple[Columns, float]:
     """Where the engine reads the kernel, and the scale of its grid."""
-    from influence_store.selection.engine.columns import DenseColumns, TiledColumns, largest_of
+    from influence_store.selection.engine.columns import (
+        DenseColumns,
+        HalfColumns,
+        TiledColumns,
+        largest_of,
+    )
+    from influence_store.selection.engine.half import HalfView
 
     view = coverage.view
+    if isinstance(view, HalfView):
+        return HalfColumns(view), view.scale
     if isinstance(view, DenseView):
         if view.scale is None:
             view = DenseView.of(_Raw(view), 4 * view.shape[0] * view.shape[1])

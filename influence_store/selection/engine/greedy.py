@@ -29,8 +29,7 @@ if TYPE_CHECKING:
     from influence_store.selection.engine.columns import Columns
     from influence_store.selection.limits import Limits
 
-_FIRST_BATCH, _GROWTH = 64, 16
-_SAMPLE = 64
+_FIRST_BATCH, _GROWTH = 8, 16
 #: Pairs read between two looks at the clock, at the keyboard and at what may be forgotten.
 _WORK = 100_000_000
 #: Pairs are looked through for those to forget once they were read twice as often.
@@ -86,9 +85,8 @@ class _Walk:
         for source in self.start.tolist():  # they sit in the room already
             self._measure(columns, np.array([source]))
             self._join(columns, source, advance)
-        sample = np.linspace(0, columns.n - 1, min(_SAMPLE, columns.n)).astype(np.int64)
         while self.step < len(self.items):
-            if columns.share_above(sample, self.level, self.cap) <= columns.patience:
+            if columns.share_above(self.level, self.cap) <= columns.patience:
                 break
             best = self._best(columns)
             if best is None:

@@ -4,12 +4,11 @@ Tiles of a fixed size, one BLAS thread each, several tiles at a time: a value th
 place in the matrix and on nothing else, so the same vectors give the same kernel on one core and
 on many. BLAS treats the edge of a tile differently from its middle; rows that hold the same vector
 are therefore copied from the first of them, and equal samples tie. The kernel of a set with itself
-is computed in its upper half only.
+is computed, and kept, in its upper half only.
 """
 
 from __future__ import annotations
 
-from itertools import product
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,13 +17,15 @@ from threadpoolctl import threadpool_limits
 from influence_store.cores import share
 from influence_store.progress import progress
 from influence_store.selection.engine import compiled
+from influence_store.selection.engine.half import HalfView
 
 if TYPE_CHECKING:
-    from influence_store.protocols import Floats, Ids
+    from influence_store.protocols import Doubles, Floats, Ids
+
+    #: Where a tile lies, and where its values go.
+    Tile = tuple[slice, slice, Floats]
 
 _TILE = 1024
-#: Rows of a tile must not lie a power of two apart, or they fight for the same lines of the cache.
-_PAD = 16
 #: Products of vectors that are as long as they can be may exceed the scale by their rounding.
 _ROUNDED = 1.0001
 
@@ -32,49 +33,58 @@ _ROUNDED = 1.0001
 def product_matrix(targets: Floats, sources: Floats, scale: float) -> tuple[Floats, float]:
     """⟨source, target⟩ on the grid, (n_sources, n_targets) float32, and the smallest of them.
 
-    `scale` is a power of two no smaller than any product. Pass one array twice for the kernel of
-    a set with itself: it is computed once and is symmetric to the last bit.
+    `scale` is a power of two no smaller than any product.
     """
-    symmetric = targets is sources
-    largest = float(np.prod([np.linalg.norm(one, axis=1).max() for one in (targets, sources)]))
+    out = np.empty((len(sources), len(targets)), np.float32)
+    tiles = [
+        (slice(r, r + _TILE), slice(c, c + _TILE), out[r : r + _TILE, c : c + _TILE])
+        for r in range(0, len(sources), _TILE)
+        for c in range(0, len(targets), _TILE)
+    ]
+    low = _fill(tiles, sources, targets, scale)
+    again, first = _twins(sources)
+    out[again] = out[first]
+    again, first = _twins(targets)
+    out[:, again] = out[:, first]
+    return out, low
+
+
+def product_half(vectors: Floats, scale: float, totals: Doubles | None = None) -> HalfView:
+    """⟨x, y⟩ of the vectors (n, d) with one another, on the grid; `totals` are handed through."""
+    half = HalfView(len(vectors), scale, totals)
+    tiles = [half.tile(k) for k in range(len(half.corners))]
+    half.low = _fill(tiles, vectors, vectors, scale)
+    again, first = _twins(vectors)
+    for twin, one in zip(again.tolist(), first.tolist(), strict=True):
+        values = half.strip(np.array([one]))[0]
+        values[again] = values[first]
+        half.put(twin, values)
+    return half
+
+
+def _fill(tiles: list[Tile], sources: Floats, targets: Floats, scale: float) -> float:
+    """Write ⟨source, target⟩ into every tile; the smallest of them."""
+    longest = np.linalg.norm(sources, axis=1).max()
+    other = longest if targets is sources else np.linalg.norm(targets, axis=1).max()
+    largest = float(longest * other)
     if not largest <= _ROUNDED * scale:
         raise ValueError(f"products up to {largest}; expected numbers within ± {scale}")
-    out = np.empty((len(sources), len(targets)), np.float32)
     magic, lows = np.float32(3.0 * scale), []
-    rows, columns = range(0, len(sources), _TILE), range(0, len(targets), _TILE)
-    corners = [(r, c) for r, c in product(rows, columns) if c >= r or not symmetric]
 
-    spare: list[Floats] = []
-
-    def tile(corner: tuple[int, int]) -> None:
-        r, c = corner
-        buffer = spare.pop() if spare else np.empty((_TILE, _TILE + _PAD), np.float32)
-        left, right = sources[r : r + _TILE], targets[c : c + _TILE]
-        values = buffer[: len(left), : len(right)]
-        np.matmul(left, right.T, out=values)
-        lows.append((values.min() + magic) - magic)
-        compiled.settle(values, out[r : r + _TILE, c : c + _TILE], magic)
-        if symmetric and r != c:
-            out[c : c + _TILE, r : r + _TILE] = values.T
-        spare.append(buffer)
+    def fill(tile: Tile) -> None:
+        rows, columns, values = tile
+        np.matmul(sources[rows], targets[columns].T, out=values)
+        low = np.full(values.shape[1], np.inf, np.float32)
+        compiled.settle(values, magic, low)
+        lows.append(low.min())
         advance(values.size)
 
     with (
         threadpool_limits(1, "blas"),
-        progress("kernel", len(out) * len(targets), "pairs") as advance,
+        progress("kernel", sum(values.size for *_, values in tiles), "pairs") as advance,
     ):
-        share(tile, corners)
-    _copy_twins(out, sources, targets)
-    return out, float(min(lows))
-
-
-def _copy_twins(out: Floats, sources: Floats, targets: Floats) -> None:
-    """Give rows, and columns, of one and the same vector one and the same values."""
-    again, first = _twins(sources)
-    out[again] = out[first]
-    if targets is not sources:
-        again, first = _twins(targets)
-    out[:, again] = out[:, first]
+        share(fill, tiles)
+    return float(min(lows))
 
 
 def _twins(vectors: Floats) -> tuple[Ids, Ids]:

@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+from numbers import Real
+
 import numpy as np
 
 
 def check_weight(name: str, value: float) -> float:
     """`value` as a float; ValueError unless it is finite and ≥ 0."""
-    if not (np.isfinite(value) and value >= 0):
+    if not (_is_number(value) and np.isfinite(value) and value >= 0):
         raise ValueError(f"{name} is {value}; expected a finite number ≥ 0")
     return float(value)
 
 
 def check_share(name: str, value: float) -> float:
     """`value` as a float; ValueError unless 0 < value ≤ 1."""
-    if not 0 < value <= 1:
+    if not (_is_number(value) and 0 < value <= 1):
         raise ValueError(f"{name} is {value}; expected a number above 0 and up to 1")
     return float(value)
+
+
+def _is_number(value: object) -> bool:
+    # From the command line a value may come as text, a truth value or a list.
+    return isinstance(value, Real) and not isinstance(value, bool)
 
 
 def check_not_negative(lowest: float, function: str) -> None:

@@ -29,6 +29,9 @@ def upgrade() -> None:
         table.add_column(sa.Column("origin", sa.JSON(), nullable=False, server_default="{}"))
     with op.batch_alter_table("block") as table:
         table.alter_column("origin", server_default=None, existing_type=sa.JSON())
+    # An estimator that was pulled learned from a dataset that is not here.
+    with op.batch_alter_table("estimator") as table:
+        table.alter_column("dataset_version_id", nullable=True, existing_type=sa.Integer())
     op.create_table(
         "forgotten",
         sa.Column("sample_id", sa.LargeBinary(), nullable=False),

@@ -1,0 +1,101 @@
+"""Which failures of a database pass by themselves, and what do the others mean to a person?"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, TypeVar
+
+from sqlalchemy.exc import DatabaseError, DataError, DBAPIError, OperationalError
+from tenacity import Retrying, stop_after_delay, wait_random_exponential
+
+from influence_store.errors import Forbidden, InputError, IntegrityError, StorageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from tenacity import RetryCallState
+
+T = TypeVar("T")
+
+#: How long a transaction is tried again before the database counts as away.
+PATIENCE_SECONDS = 30.0
+
+_CONFLICTS = {"40001", "40P01"}  # serialization failure, deadlock
+_DUPLICATE = "23505"
+_DENIED = "42501"
+_TOO_LARGE = "54"  # of a name that does not fit into an index
+#: Stopped, crashed, starting up, idle for too long inside a transaction, out of connections.
+_AWAY = {"57P01", "57P02", "57P03", "25P03", "53300"}
+
+
+def patiently(work: Callable[[], T], seconds: float | None = None) -> T:
+    """The value of `work`, tried again with random pauses while its failure may pass.
+
+    What failed at last is raised as it came.
+    """
+    retrying = Retrying(
+        retry=_may_pass,
+        stop=stop_after_delay(PATIENCE_SECONDS if seconds is None else seconds),
+        wait=wait_random_exponential(multiplier=0.02, max=2),
+        reraise=True,
+    )
+    return retrying(work)
+
+
+@contextmanager
+def told() -> Iterator[None]:
+    """Errors of the database as ours: StorageError, Forbidden, InputError, IntegrityError."""
+    try:
+        yield
+    except OperationalError as error:
+        if (_state(error) or "").startswith(_TOO_LARGE):
+            raise InputError(f"the catalog cannot hold this: {_first_line(error)}") from error
+        raise StorageError(
+            f"the catalog does not answer, or takes no writes: {_first_line(error)}",
+            hint="is the disk full, the server away, or another program holding the file? "
+            "see: doctor",
+        ) from error
+    except DataError as error:
+        raise InputError(f"the catalog cannot hold this: {_first_line(error)}") from error
+    except DatabaseError as error:
+        if _is_damaged(error):
+            raise IntegrityError(
+                f"the catalog cannot be read: {_first_line(error)}", hint="restore it from a backup"
+            ) from error
+        if _state(error) != _DENIED:
+            raise
+        raise Forbidden(
+            f"the catalog refused this: {_first_line(error)}",
+            hint="who owns the store can let a role in: influence-store team add ROLE",
+        ) from error
+
+
+def _may_pass(attempt: RetryCallState) -> bool:
+    """Conflicts with others, and a server that is about to come back."""
+    error = attempt.outcome.exception() if attempt.outcome else None
+    if not isinstance(error, DBAPIError):
+        return False
+    if not hasattr(error.orig, "sqlstate"):  # SQLite
+        return "database is locked" in str(error.orig)
+    state = _state(error)
+    if state == _DUPLICATE:
+        # Of two who looked and then inserted, one may be told so instead of being serialised; the
+        # second look decides.
+        return attempt.attempt_number < 3
+    lost = isinstance(error, OperationalError) and (state is None or state.startswith("08"))
+    return lost or state in _CONFLICTS | _AWAY
+
+
+def _state(error: DBAPIError) -> str | None:
+    """PostgreSQL's code; None where the connection was lost or never made."""
+    return getattr(error.orig, "sqlstate", None)
+
+
+def _is_damaged(error: DBAPIError) -> bool:
+    """What SQLite says of a file that is no database, or is one no more."""
+    said = str(error.orig)
+    return "file is not a database" in said or "disk image is malformed" in said
+
+
+def _first_line(error: DBAPIError) -> str:
+    return str(error.orig).splitlines()[0]

@@ -1,0 +1,166 @@
+"""Does the suite notice when a safeguard is taken out? One mutation at a time, in a copy.
+
+    python tests/reliability/mutations.py [NAME …]
+
+Copies the package, replaces the body of one function (or one text), and runs the tests that must
+fail then. Prints which did; exit 1 if a mutation survives.
+"""
+
+from __future__ import annotations
+
+import ast
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+
+
+@dataclass(frozen=True)
+class Mutation:
+    """A safeguard taken out. `function`, or that text, gets `body`."""
+
+    name: str
+    file: str
+    function: str
+    body: str
+    tests: tuple[str, ...]
+
+    def apply(self, package: Path) -> None:
+        """Change the file in the copy; LookupError where there is no such place."""
+        path = package / self.file
+        source = path.read_text()
+        if self.function.isidentifier() or re.fullmatch(r"\w+\.\w+", self.function):
+            changed = _with_body(source, self.function, self.body)
+        else:
+            if source.count(self.function) != 1:
+                raise LookupError(f"{self.file} has {self.function!r} not exactly once")
+            changed = source.replace(self.function, self.body)
+        path.write_text(changed)
+
+
+POWER = "tests/reliability/test_power_cut.py"
+ZOMBIES = "tests/reliability/test_zombies.py"
+MUTATIONS = (
+    Mutation("fsync sweep removed", "store/local.py", "LocalStorage.settle", "return", (POWER,)),
+    Mutation(
+        "only files are synced, not folders",
+        "store/local.py",
+        "LocalStorage.settle",
+        "for found in (self.root / path).rglob('*'):\n    if found.is_file():\n        sync(found)",
+        (POWER,),
+    ),
+    Mutation(
+        "only folders are synced, not files",
+        "store/local.py",
+        "            else:\n                sync(found)\n",
+        "",
+        (POWER,),
+    ),
+    Mutation(
+        "SQLite does not wait for the disk",
+        "store/database.py",
+        "synchronous=FULL",
+        "synchronous=OFF",
+        (POWER,),
+    ),
+    Mutation(
+        "token check removed",
+        "store/runs.py",
+        "ActiveRun._held",
+        "return session.get(Run, self.id)",
+        (ZOMBIES,),
+    ),
+    Mutation(
+        "a lease never protects",
+        "store/runs.py",
+        "if not owner.is_dead(holder.owner) and holder.lease_until > now:",
+        "if False:",
+        ("tests/store/test_runs.py",),
+    ),
+    Mutation(
+        "read-back compare removed",
+        "store/blocks.py",
+        "if (read_back.n_rows, read_back.hexdigest()) != (written.n_rows, written.hexdigest()):",
+        "if False:",
+        ("tests/reliability/test_read_back.py",),
+    ),
+    Mutation(
+        "two ingests may bring the same content",
+        "jobs/ingest.py",
+        "            raise _Raced\n",
+        "            pass\n",
+        ("tests/jobs/test_races.py",),
+    ),
+    Mutation(
+        "blocks are published one by one",
+        "store/runs.py",
+        "            more(session, [_insert(session, block, self.id, now) for block in blocks])",
+        "            ids = [_insert(session, block, self.id, now) for block in blocks]\n"
+        "            session.commit()\n"
+        "            more(session, ids)",
+        ("tests/store/test_runs.py",),
+    ),
+)
+
+
+def main(chosen: list[str]) -> int:
+    """Run the chosen mutations, or all; the number that survived."""
+    survivors = 0
+    print(f"{'mutation':<42} failing test")
+    for mutation in MUTATIONS:
+        if chosen and mutation.name not in chosen:
+            continue
+        failed = _failing_tests(mutation)
+        survivors += not failed
+        print(f"{mutation.name:<42} {failed[0] if failed else 'NONE: IT SURVIVES'}", flush=True)
+        for another in failed[1:]:
+            print(f"{'':<42} {another}")
+    return min(survivors, 1)
+
+
+def _failing_tests(mutation: Mutation) -> list[str]:
+    with tempfile.TemporaryDirectory() as folder:
+        package = Path(folder, "influence_store")
+        ignored = shutil.ignore_patterns("__pycache__")
+        shutil.copytree(ROOT / "influence_store", package, ignore=ignored)
+        mutation.apply(package)
+        # Safe path: the current folder, where the unchanged package lies, must not come first.
+        environment = {**os.environ, "PYTHONPATH": folder, "PYTHONSAFEPATH": "1"}
+        command = [sys.executable, "-m", "pytest", *mutation.tests, "-q", "-p", "no:cacheprovider"]
+        done = subprocess.run(
+            command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False
+        )
+    if done.returncode not in (0, 1):
+        raise RuntimeError(f"{mutation.name}: pytest could not run\n{done.stdout[-2000:]}")
+    return re.findall(r"^FAILED \S*/([^\s/]+)", done.stdout, re.MULTILINE)
+
+
+def _with_body(source: str, name: str, body: str) -> str:
+    """`source` with the statements of the function `name` (or `Class.name`) replaced."""
+    found = [
+        one
+        for holder in ast.walk(ast.parse(source))
+        if isinstance(holder, (ast.Module, ast.ClassDef))
+        for one in holder.body
+        if isinstance(one, ast.FunctionDef)
+        and ".".join([*([holder.name] if isinstance(holder, ast.ClassDef) else []), one.name])
+        == name
+    ]
+    if len(found) != 1:
+        raise LookupError(f"there is no function {name}")
+    lines = source.splitlines()
+    first, last = found[0].body[0], found[0].body[-1]
+    assert last.end_lineno is not None
+    indent = " " * first.col_offset
+    new = [indent + line for line in body.splitlines()]
+    return "\n".join([*lines[: first.lineno - 1], *new, *lines[last.end_lineno :]]) + "\n"
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

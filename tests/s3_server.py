@@ -1,0 +1,54 @@
+"""An S3 server on this machine, and the environment in which a store on it can be reached."""
+
+from __future__ import annotations
+
+import logging
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+BUCKET = "stores"
+#: Whatever appears of these in a message has leaked.
+CANARIES = ("canary-id", "canary-secret", "canary-token")
+
+
+def environment(endpoint: str) -> dict[str, str]:
+    """What a user must export to reach the server at `endpoint`."""
+    key, secret, token = CANARIES
+    return {
+        "AWS_ENDPOINT_URL": endpoint,
+        "AWS_ALLOW_HTTP": "true",
+        "AWS_REGION": "us-east-1",
+        "AWS_ACCESS_KEY_ID": key,
+        "AWS_SECRET_ACCESS_KEY": secret,
+        "AWS_SESSION_TOKEN": token,
+    }
+
+
+@contextmanager
+def s3_server() -> Iterator[str]:
+    """The endpoint of a running S3 server with an empty bucket `BUCKET`; no root, no network."""
+    import boto3
+    from moto.server import ThreadedMotoServer
+
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)  # one line per request otherwise
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    endpoint = f"http://{host}:{port}"
+    try:
+        key, secret, _ = CANARIES
+        client = boto3.client(
+            "s3",
+            endpoint_url=endpoint,
+            region_name="us-east-1",
+            aws_access_key_id=key,
+            aws_secret_access_key=secret,
+        )
+        client.create_bucket(Bucket=BUCKET)
+        client.close()
+        yield endpoint
+    finally:
+        server.stop()
