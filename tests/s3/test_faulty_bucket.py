@@ -120,7 +120,7 @@ def test_what_is_not_in_the_bucket_is_damage(on_bucket):
     add_block(on_bucket)
     (block,) = on_bucket.blocks("samples")
     on_bucket.storage.delete([file.path for file in on_bucket.storage.files(block.path)])
-    with pytest.raises(InfluenceStoreError, match="cannot be opened") as error:
+    with pytest.raises(InfluenceStoreError, match="cannot be read") as error:
         found(on_bucket)
     assert error.value.exit_code == 7
 
