@@ -25,8 +25,8 @@ from influence_store.jobs.budget import Budget
 from influence_store.jobs.embed import embed
 from influence_store.jobs.ingest import ingest
 from influence_store.jobs.label import label
+from influence_store.jobs.log import log
 from influence_store.jobs.methods import ModelChoice
-from influence_store.jobs.status import log
 from influence_store.query import query
 from influence_store.settings import cache_dir
 from influence_store.store.store import Store

@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from influence_store.jobs.refresh import Plan
     from influence_store.jobs.select_report import SelectReport
     from influence_store.jobs.train_report import TrainReport
-    from influence_store.store.store import Version
+    from influence_store.store.versions import Version
 
 PAIRS = 400
 RESPONSE_TOKENS = 12

@@ -43,7 +43,8 @@ if TYPE_CHECKING:
     from influence_store.jobs.budget import Budget
     from influence_store.network.features import Features
     from influence_store.protocols import Doubles, Flags, Ids, PairwiseInfluence
-    from influence_store.store.store import Store, Version
+    from influence_store.store.store import Store
+    from influence_store.store.versions import Version
 
 #: Beside the names of `influence.design.DESIGNS`.
 ACTIVE = "active"

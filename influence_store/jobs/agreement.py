@@ -37,7 +37,8 @@ if TYPE_CHECKING:
     from influence_store.network.agreement import Agreement
     from influence_store.protocols import Ids, PairwiseInfluence
     from influence_store.schema.catalog import Producer
-    from influence_store.store.store import Store, Version
+    from influence_store.store.store import Store
+    from influence_store.store.versions import Version
 
 VERB = "agreement"
 #: Settings that change how a value is computed and must not change the value.

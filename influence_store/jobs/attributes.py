@@ -17,7 +17,8 @@ from influence_store.errors import NotFound
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from influence_store.store.store import Store, Version
+    from influence_store.store.store import Store
+    from influence_store.store.versions import Version
 
 FILE, DATASET = "file", "dataset"
 #: The value of a sample that has none.

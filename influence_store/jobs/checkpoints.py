@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from influence_store.influence.learner import Learner, Reading
     from influence_store.schema.catalog import Producer
     from influence_store.schema.sample import Sample
-    from influence_store.store.store import Store, Version
+    from influence_store.store.store import Store
+    from influence_store.store.versions import Version
 
 KIND = "checkpoints"
 #: Fewer rows than this teach a fine-tune nothing, whatever the share says.

@@ -28,7 +28,7 @@ from influence_store.schema.catalog import (
     Selection,
     Tag,
 )
-from influence_store.store.store import UNDO_SECONDS, undo_told
+from influence_store.store.versions import UNDO_SECONDS, undo_told
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

@@ -25,7 +25,8 @@ from influence_store.query.views import Cells, cells_of
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from influence_store.store.store import Store, Version
+    from influence_store.store.store import Store
+    from influence_store.store.versions import Version
 
 #: Values of an attribute that are told, those that changed most.
 _SHOWN_VALUES = 8

@@ -37,7 +37,8 @@ if TYPE_CHECKING:
     from influence_store.jobs.learned import Learned
     from influence_store.protocols import Doubles, Floats, Ids
     from influence_store.schema.catalog import Producer
-    from influence_store.store.store import Store, Version
+    from influence_store.store.store import Store
+    from influence_store.store.versions import Version
 
 #: Rows of the reference that are compared at most, the fewest that tell 5 % from the highest,
 #: and rows that make the surroundings of the others.

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from influence_store.protocols import Embedder, Encoded
     from influence_store.schema.catalog import Producer
     from influence_store.schema.sample import Sample
-    from influence_store.store.store import Store, Version
+    from influence_store.store.store import Store
+    from influence_store.store.versions import Version
 
 #: Rows per published block: what a kill can cost.
 CHUNK_ROWS = 4096

@@ -44,7 +44,8 @@ if TYPE_CHECKING:
     from influence_store.network.features import Features
     from influence_store.protocols import Flags, Gains, Ids
     from influence_store.schema.catalog import Producer
-    from influence_store.store.store import Store, Version
+    from influence_store.store.store import Store
+    from influence_store.store.versions import Version
 
 VERB = "evaluate"
 SEEN = "seen"

@@ -28,7 +28,8 @@ if TYPE_CHECKING:
     from influence_store.jobs.estimators import Trained
     from influence_store.network.onnx_estimator import OnnxEstimator
     from influence_store.protocols import Floats, Ids
-    from influence_store.store.store import Store, Version
+    from influence_store.store.store import Store
+    from influence_store.store.versions import Version
 
 #: Rows per published block: what a kill can cost.
 CHUNK_ROWS = 65_536

@@ -28,7 +28,7 @@ from influence_store.settings import lease_seconds
 from influence_store.store import owner
 from influence_store.store.faults import step
 from influence_store.store.local import LocalStorage
-from influence_store.store.store import UNDO_SECONDS
+from influence_store.store.versions import UNDO_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

@@ -38,7 +38,10 @@ _AS_THEY_ARE = ReadSettings()
 
 @dataclass(frozen=True)
 class IngestReport:
-    """What one ingest did. `new_contents` counts texts the whole store had never seen."""
+    """What one ingest did. `new_contents` counts texts the whole store had never seen.
+
+    `restored` counts rows of a version that stood whose origin had been lost (see `repair`).
+    """
 
     dataset: str
     version: int
@@ -53,6 +56,7 @@ class IngestReport:
     removed_unknown: int
     forgotten: int
     new_contents: int
+    restored: int
     rejects: str
 
     def facts(self) -> dict[str, Any]:
@@ -63,9 +67,10 @@ class IngestReport:
         """For people: the new version and where every input row went."""
         name = f"{self.dataset}@{self.version}"
         refused = [f"  {self.forgotten:,} rows were left out: forgotten on purpose; see `log`"]
+        mended = [f"  {self.restored:,} rows had lost their origin; it was recorded again"]
         if not self.changed:
-            known = f"{name} holds all of this already; nothing was changed"
-            return [known, *(refused if self.forgotten else [])]
+            known = f"{name} holds all of this already; no new version"
+            return [known, *(mended if self.restored else []), *(refused if self.forgotten else [])]
         told = [
             f"{name}: {self.rows:,} rows ({self.new:,} new, {self.kept:,} kept, "
             f"{self.removed:,} removed)",
@@ -75,6 +80,8 @@ class IngestReport:
         ]
         if self.removed_unknown:
             told.append(f"  {self.removed_unknown:,} rows to remove were not in the dataset")
+        if self.restored:
+            told += mended
         if self.forgotten:
             told += refused
         if self.rejected:
@@ -137,7 +144,7 @@ def ingest(
                 report, match = _plan(store, dataset, spooled, dropped, snapshot)
                 report = replace(report, rejects=str(rejects or ""))
                 try:
-                    if report.changed:
+                    if report.changed or report.restored:
                         _commit(store, run, spooled, report, match, tag)
                 except _Raced:
                     continue
@@ -162,6 +169,7 @@ def _plan(
     state, recorded = _dataset_state(store, dataset)
     before, given = state.bits, BitMap(sids[~refused].astype(np.uint32))
     drop, unknown = _drop_bits(known, dropped, before)
+    unrecorded = ~np.isin(sids, recorded.to_array()) & ~refused
     bits = given if snapshot else (before | given) - drop
     if not bits:
         raise InputError(f"{dataset} would have no rows left", hint="nothing was changed")
@@ -179,9 +187,9 @@ def _plan(
         removed_unknown=unknown,
         forgotten=int(refused.sum()),
         new_contents=n_fresh,
+        restored=int((unrecorded & np.isin(sids, before.to_array())).sum()),
         rejects="",
     )
-    unrecorded = ~np.isin(sids, recorded.to_array()) & ~refused
     seen = max((block.id for block in blocks), default=0)
     return report, _Match(state.dataset_id, sids, fresh, unrecorded, bits, seen)
 
@@ -218,6 +226,8 @@ def _commit(
         )
         if (session.exec(newest).one() or 0) > match.seen_block:
             raise _Raced
+        if not report.changed:
+            return
         dataset = session.get(Dataset, match.dataset_id, with_for_update=True)
         assert dataset is not None
         dataset.head = report.version

@@ -128,13 +128,21 @@ _OF_INGEST = ("samples", "rows")
 def _contents(
     versions: Sequence[DatasetVersion], names: dict[int | None, str], blocks: Sequence[Block]
 ) -> Iterator[Broken]:
-    samples = (BitMap.deserialize(block.bits) for block in blocks if block.kind == "samples")
-    known = BitMap.union(BitMap(), *samples)
+    texts = BitMap()
+    origins: dict[int | None, BitMap] = defaultdict(BitMap)
+    for block in blocks:
+        if block.kind == "samples":
+            texts |= BitMap.deserialize(block.bits)
+        elif block.kind == "rows":
+            origins[block.dataset_id] |= BitMap.deserialize(block.bits)
     for row in versions:
-        lost = len(BitMap.deserialize(row.bits) - known)
-        if lost and row.deleted_at is None:
-            name = f"version {names[row.dataset_id]}@{row.number}"
-            yield name, f"{lost} of its {row.n_rows} rows have no content", "a content for each row"
+        if row.deleted_at is not None:
+            continue
+        name, bits = f"version {names[row.dataset_id]}@{row.number}", BitMap.deserialize(row.bits)
+        for what, known in (("content", texts), ("origin", origins[row.dataset_id])):
+            if lost := len(bits - known):
+                found = f"{lost} of its {row.n_rows} rows have no {what}"
+                yield name, found, f"{what} of each row"
 
 
 def _selections(session: Session, blocks: Sequence[Block]) -> Iterator[Broken]:

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from influence_store.network.onnx_estimator import OnnxEstimator
     from influence_store.protocols import Ids, PairwiseView
     from influence_store.schema.catalog import Producer
-    from influence_store.store.store import Store, Version
+    from influence_store.store.store import Store
+    from influence_store.store.versions import Version
 
 COSINE, SE = "cosine", "delift-se"
 #: Verdicts of an accuracy card that a selection may rely on unasked.

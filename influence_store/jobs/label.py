@@ -34,7 +34,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from influence_store.protocols import Ledger
-    from influence_store.store.store import Store, Version
+    from influence_store.store.store import Store
+    from influence_store.store.versions import Version
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,8 @@ if TYPE_CHECKING:
     from influence_store.schema.catalog import Producer
     from influence_store.schema.sample import Sample
     from influence_store.store.runs import ActiveRun
-    from influence_store.store.store import Store, Version
+    from influence_store.store.store import Store
+    from influence_store.store.versions import Version
 
 #: Seconds of LLM work between two publications: what a kill can cost.
 FLUSH_SECONDS = 20.0

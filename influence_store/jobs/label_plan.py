@@ -38,7 +38,8 @@ if TYPE_CHECKING:
     from influence_store.jobs.methods import Workshop
     from influence_store.protocols import Ids, PairwiseInfluence
     from influence_store.schema.sample import Sample
-    from influence_store.store.store import Store, Version
+    from influence_store.store.store import Store
+    from influence_store.store.versions import Version
 
 CALIBRATION_SECONDS = 20.0
 _FIRST_CHUNK = 4

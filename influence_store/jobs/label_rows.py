@@ -36,7 +36,8 @@ if TYPE_CHECKING:
     )
     from influence_store.schema.sample import Sample
     from influence_store.store.runs import ActiveRun
-    from influence_store.store.store import Store, Version
+    from influence_store.store.store import Store
+    from influence_store.store.versions import Version
 
     Measured = PointValues | PointVectors
     Measure = Callable[[Sequence[Sample]], Measured]

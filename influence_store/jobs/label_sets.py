@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
     from influence_store.protocols import Doubles
     from influence_store.schema.catalog import Producer
-    from influence_store.store.store import Store, Version
+    from influence_store.store.store import Store
+    from influence_store.store.versions import Version
 
 
 @dataclass(frozen=True)

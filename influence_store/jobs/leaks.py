@@ -40,7 +40,8 @@ if TYPE_CHECKING:
     from influence_store.protocols import Ids
     from influence_store.schema.catalog import Producer
     from influence_store.schema.sample import Sample
-    from influence_store.store.store import Store, Version
+    from influence_store.store.store import Store
+    from influence_store.store.versions import Version
 
 SAME, LONG, SHORT, TWIN = "same", "13-gram", "8-gram", "twin"
 #: The strongest sign first.

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from influence_store.jobs.estimators import Trained
     from influence_store.protocols import Ids
     from influence_store.store.grid import BlockRef
-    from influence_store.store.store import Store, Version
+    from influence_store.store.store import Store
+    from influence_store.store.versions import Version
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from influence_store.protocols import Ids
     from influence_store.schema.catalog import Producer
     from influence_store.store.runs import ActiveRun
-    from influence_store.store.store import Store, Version
+    from influence_store.store.store import Store
+    from influence_store.store.versions import Version
 
 KIND = "llm-state"
 #: Rows per published block: what a kill can cost.

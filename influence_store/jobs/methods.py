@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     from influence_store.influence.llm import Llm
     from influence_store.protocols import Need
     from influence_store.schema.sample import Sample
-    from influence_store.store.store import Store, Version
+    from influence_store.store.store import Store
+    from influence_store.store.versions import Version
 
 #: Settings that have options of their own, and what a job passes itself.
 _NOT_SETTINGS = {"self", "llm", "learner", "encoder", "classes", "ledger", "seed", "blind"}

@@ -38,7 +38,8 @@ if TYPE_CHECKING:
     from influence_store.schema.catalog import Producer
     from influence_store.schema.sample import Sample
     from influence_store.store.runs import ActiveRun
-    from influence_store.store.store import Store, Version
+    from influence_store.store.store import Store
+    from influence_store.store.versions import Version
 
 WORDS, TWINS = "words", "twins"
 KEEP_FIRST, LONGEST, HIGHEST = "keep-first", "longest", "highest:"

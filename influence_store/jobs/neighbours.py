@@ -38,7 +38,8 @@ if TYPE_CHECKING:
     from influence_store.selection.neighbours.search import Found
     from influence_store.store.grid import BlockRef
     from influence_store.store.runs import ActiveRun
-    from influence_store.store.store import Store, Version
+    from influence_store.store.store import Store
+    from influence_store.store.versions import Version
 
     Ints = npt.NDArray[np.int32]
 

@@ -40,7 +40,8 @@ if TYPE_CHECKING:
 
     from influence_store.protocols import Ids
     from influence_store.selection.picks import Picks
-    from influence_store.store.store import Store, Version
+    from influence_store.store.store import Store
+    from influence_store.store.versions import Version
 
 
 @dataclass(frozen=True)

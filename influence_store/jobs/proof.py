@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from influence_store.jobs.kernels import Kernel
     from influence_store.protocols import Chosen, Ids, PairwiseView, SetFunction
     from influence_store.selection.limits import Limits
-    from influence_store.store.store import Store, Version
+    from influence_store.store.store import Store
+    from influence_store.store.versions import Version
 
 COSINE_FL, K_CENTER = "cosine facility location", "k-center"
 #: Distances that K-center may cost: a minute or two.

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
     from influence_store.protocols import Doubles, Ids
     from influence_store.store.runs import ActiveRun
-    from influence_store.store.store import Store, Version
+    from influence_store.store.store import Store
+    from influence_store.store.versions import Version
 
 
 def new_selection(

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from influence_store.schema.catalog import Selection
-    from influence_store.store.store import Store, Version
+    from influence_store.store.store import Store
+    from influence_store.store.versions import Version
 
 #: The optimizer unless another is named; compiled where the function is known to the engine.
 LAZY = "lazy-greedy"

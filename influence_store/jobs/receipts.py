@@ -37,7 +37,8 @@ if TYPE_CHECKING:
     from influence_store.jobs.allowed import Allowed
     from influence_store.jobs.question import Question
     from influence_store.protocols import Doubles, Ids
-    from influence_store.store.store import Store, Version
+    from influence_store.store.store import Store
+    from influence_store.store.versions import Version
 
 #: Inputs that depend on where a store keeps its rows, or stand elsewhere in the receipt.
 _ELSEWHERE = ("dataset", "rows", "targets", "given", "kernel")

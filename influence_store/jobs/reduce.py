@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from influence_store.protocols import Ids, InfluenceSpec
     from influence_store.schema.catalog import Producer
     from influence_store.store.runs import ActiveRun
-    from influence_store.store.store import Store, Version
+    from influence_store.store.store import Store
+    from influence_store.store.versions import Version
 
 _PAIRS_AT_ONCE = 1 << 23
 _ALL = "all"

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from influence_store.jobs.drift import DriftReport
     from influence_store.protocols import Embedder
     from influence_store.schema.catalog import Producer
-    from influence_store.store.store import Store, Version
+    from influence_store.store.store import Store
+    from influence_store.store.versions import Version
 
     OpenEmbedder = Callable[[str], Embedder]
 

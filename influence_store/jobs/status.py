@@ -1,8 +1,9 @@
-"""`status` and `log`: what the store holds, who is at work, and what every run cost."""
+"""`status`: what the store holds, what it lacks, and who is at work."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from sqlmodel import Session, col, func, select
@@ -23,7 +24,12 @@ from influence_store.settings import lease_seconds
 from influence_store.store import owner
 
 if TYPE_CHECKING:
-    from influence_store.store.store import Store, Version
+    from collections.abc import Mapping, Sequence
+
+    from pyroaring import BitMap
+
+    from influence_store.store.store import Store
+    from influence_store.store.versions import Version
 
 #: What `compact` merges.
 MERGED = frozenset([*CELLS, PAIRS])
@@ -112,29 +118,7 @@ def status(store: Store) -> StatusReport:
     with store.database.read() as session:
         tags = _tags(session)
         held = _blocks(session)
-    datasets = [
-        {
-            "dataset": version.dataset,
-            "version": version.number,
-            "rows": len(version.bits),
-            "tags": tags.get(version.dataset_id, []),
-            "columns": [
-                {
-                    "kind": producer.kind,
-                    "name": producer.name,
-                    "missing": len(store.missing(version, producer)),
-                }
-                for producer, _ in store.active(version.dataset_id)
-            ],
-            "measured": [
-                {"kind": producer.kind, "name": producer.name, "rows": n_rows}
-                for producer, cells in measured
-                if (n_rows := len(version.bits & cells))
-            ],
-            "drift": _drift(store, version),
-        }
-        for version in store.heads()
-    ]
+    datasets = [_dataset(store, version, tags, measured) for version in store.heads()]
     contents = sum(len(block.bits) for block in store.blocks("samples"))
     with store.database.read() as session:
         now = store.database.now(session)
@@ -148,21 +132,52 @@ def status(store: Store) -> StatusReport:
         datasets=datasets,
         estimators=estimators,
         selections=selections,
-        working=[
-            {
-                "verb": run.verb,
-                "scope": run.scope,
-                "by": owner.describe(run.owner),
-                "started_at": run.started_at,
-                "seconds": now - run.started_at,
-                "heartbeat_seconds_ago": max(0.0, now + lease_seconds() - run.lease_until),
-                "lease_seconds_left": run.lease_until - now,
-            }
-            for run in live
-        ],
+        working=[_held(run, now) for run in live],
         interrupted=[{"verb": run.verb, "scope": run.scope} for run in writing if run not in live],
         **held,
     )
+
+
+def _dataset(
+    store: Store,
+    version: Version,
+    tags: Mapping[int, list[dict[str, Any]]],
+    measured: Sequence[tuple[Producer, BitMap]],
+) -> dict[str, Any]:
+    """The newest version of one dataset."""
+    return {
+        "dataset": version.dataset,
+        "version": version.number,
+        "rows": len(version.bits),
+        "tags": tags.get(version.dataset_id, []),
+        "columns": [
+            {
+                "kind": producer.kind,
+                "name": producer.name,
+                "missing": len(store.missing(version, producer)),
+            }
+            for producer, _ in store.active(version.dataset_id)
+        ],
+        "measured": [
+            {"kind": producer.kind, "name": producer.name, "rows": n_rows}
+            for producer, cells in measured
+            if (n_rows := len(version.bits & cells))
+        ],
+        "drift": _drift(store, version),
+    }
+
+
+def _held(run: Run, now: float) -> dict[str, Any]:
+    """A run at work, seconds by the clock of the database."""
+    return {
+        "verb": run.verb,
+        "scope": run.scope,
+        "by": owner.describe(run.owner),
+        "started_at": run.started_at,
+        "seconds": now - run.started_at,
+        "heartbeat_seconds_ago": max(0.0, now + lease_seconds() - run.lease_until),
+        "lease_seconds_left": run.lease_until - now,
+    }
 
 
 def _tags(session: Session) -> dict[int, list[dict[str, Any]]]:
@@ -226,79 +241,5 @@ def _drift(store: Store, version: Version) -> list[dict[str, Any]]:
     ]
 
 
-@dataclass(frozen=True)
-class LogReport:
-    """Runs, newest first, each with what it did and spent."""
-
-    runs: list[dict[str, Any]]
-
-    def facts(self) -> dict[str, Any]:
-        """As printed by `--json`."""
-        return {"runs": self.runs}
-
-    def lines(self) -> list[str]:
-        """For people: one line per run."""
-        return [_line(run) for run in self.runs] or ["no runs yet"]
-
-
-def log(
-    store: Store,
-    limit: int,
-    *,
-    verb: str | None = None,
-    dataset: str | None = None,
-    state: str | None = None,
-) -> LogReport:
-    """The last `limit` runs; only those of a verb, a state, or on a dataset (any version)."""
-    query = select(Run).order_by(col(Run.started_at).desc())
-    if verb is not None:
-        query = query.where(Run.verb == verb)
-    if state is not None:
-        query = query.where(Run.state == state)
-    if dataset is not None:
-        # What a run works on is the end of its scope, or stands in its parameters.
-        about = col(Run.params)["dataset"].as_string()
-        query = query.where(
-            col(Run.scope).endswith(f":{dataset}", autoescape=True)
-            | (about == dataset)
-            | about.startswith(f"{dataset}@", autoescape=True)
-        )
-    with store.database.read() as session:
-        runs = session.exec(query.limit(limit)).all()
-    return LogReport(
-        [
-            {
-                "id": run.id,
-                "verb": run.verb,
-                "state": run.state,
-                "started_at": run.started_at,
-                "seconds": (run.finished_at or run.started_at) - run.started_at,
-                "by": owner.describe(run.owner),
-                "params": run.params,
-                "result": run.result,
-                "cost": run.cost,
-                "tool_version": run.tool_version,
-            }
-            for run in runs
-        ]
-    )
-
-
-def _line(run: dict[str, Any]) -> str:
-    began = _time(run["started_at"])
-    spent = ", ".join(
-        f"{count:,} {name.replace('_', ' ')}"
-        for name, count in run["cost"].items()
-        if not name.endswith("seconds") and count
-    )
-    params = run["params"]
-    about = params.get("dataset") or params.get("sources") or " ".join(params.get("paths", []))
-    about = plain(str(about))
-    parts = [began, f"{run['verb']:<7}", f"{run['state']:<9}", f"{run['seconds']:7.1f} s", about]
-    return "  ".join([*parts, *([spent] if spent else [])])
-
-
 def _time(seconds: float) -> str:
-    from datetime import UTC, datetime
-
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%SZ")

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
     from influence_store.protocols import Doubles, Ids
     from influence_store.schema.catalog import Selection
-    from influence_store.store.store import Store, Version
+    from influence_store.store.store import Store
+    from influence_store.store.versions import Version
 
 HEAD = 60
 

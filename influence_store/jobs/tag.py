@@ -12,7 +12,8 @@ from influence_store.errors import NotFound, UsageError
 from influence_store.schema.catalog import Tag
 
 if TYPE_CHECKING:
-    from influence_store.store.store import Store, Version
+    from influence_store.store.store import Store
+    from influence_store.store.versions import Version
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _RESERVED = "latest"

@@ -13,7 +13,8 @@ if TYPE_CHECKING:
 
     from influence_store.protocols import Floats, Ids
     from influence_store.schema.catalog import Producer
-    from influence_store.store.store import Store, Version
+    from influence_store.store.store import Store
+    from influence_store.store.versions import Version
 
 KINDS = ("pairs", "points", "vectors")
 

@@ -29,7 +29,8 @@ if TYPE_CHECKING:
     from influence_store.protocols import Ids
     from influence_store.schema.catalog import Producer
     from influence_store.schema.sample import Sample
-    from influence_store.store.store import Store, Version
+    from influence_store.store.store import Store
+    from influence_store.store.versions import Version
 
 KIND = "tokens"
 #: Around the role and the text of every message.

@@ -20,7 +20,8 @@ from influence_store.schema.catalog import Run
 from influence_store.settings import cache_dir
 
 if TYPE_CHECKING:
-    from influence_store.store.store import Store, Version
+    from influence_store.store.store import Store
+    from influence_store.store.versions import Version
 
 FILE = "tokenizer.json"
 #: The parameter of a run that says which model it read.

@@ -15,7 +15,8 @@ from influence_store.schema.identity import sample_id
 
 if TYPE_CHECKING:
     from influence_store.schema.catalog import Producer
-    from influence_store.store.store import Store, Version
+    from influence_store.store.store import Store
+    from influence_store.store.versions import Version
 
 _HEAD = 60
 

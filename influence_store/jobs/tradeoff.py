@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from influence_store.selection.tradeoff import Tradeoff
-    from influence_store.store.store import Store, Version
+    from influence_store.store.store import Store
+    from influence_store.store.versions import Version
 
 _MEMORY_BYTES = 4 << 30
 OBJECTIVE = "flqmi"

@@ -20,7 +20,8 @@ from influence_store.schema.identity import check_name
 if TYPE_CHECKING:
     from influence_store.jobs.teachers import PairLesson
     from influence_store.jobs.train_report import TrainOptions, TrainReport
-    from influence_store.store.store import Store, Version
+    from influence_store.store.store import Store
+    from influence_store.store.versions import Version
 
 
 def train(

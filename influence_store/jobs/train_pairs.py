@@ -41,7 +41,8 @@ if TYPE_CHECKING:
     from influence_store.network.train import Trained
     from influence_store.protocols import Ids
     from influence_store.schema.estimator import PairEstimator
-    from influence_store.store.store import Store, Version
+    from influence_store.store.store import Store
+    from influence_store.store.versions import Version
 
 #: Targets whose mean predicted influence is a sample's scalar; drawn once, kept with the network.
 PANEL_ROWS = 256

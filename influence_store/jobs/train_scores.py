@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from influence_store.jobs.train_report import TrainReport
     from influence_store.network.score_train import TrainedScores
     from influence_store.protocols import Doubles, Floats
-    from influence_store.store.store import Store, Version
+    from influence_store.store.store import Store
+    from influence_store.store.versions import Version
 
 #: Rows on which the file is compared with the formula, beside random ones.
 PROBE_ROWS = 256

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from influence_store.network.evaluate import Fit
     from influence_store.protocols import Floats, Ids
     from influence_store.schema.catalog import Producer
-    from influence_store.store.store import Store, Version
+    from influence_store.store.store import Store
+    from influence_store.store.versions import Version
 
 #: Samples per side whose products become pairs (16 fits of every network read them), and samples
 #: whose vectors teach.

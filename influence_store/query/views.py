@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from influence_store.schema.catalog import Producer
-    from influence_store.store.store import Store, Version
+    from influence_store.store.store import Store
+    from influence_store.store.versions import Version
 
 _TEXT = ["sample_id", "prompt", "response", "system", "prompt_chars", "response_chars"]
 _ORIGIN = ["file", "line", "extra"]

@@ -2,33 +2,28 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from tempfile import gettempdir
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import polars as pl
 from pyroaring import BitMap
-from sqlmodel import Session, col, func, select
+from sqlmodel import Session, col, select
 
-from influence_store.errors import NotFound
 from influence_store.schema.catalog import (
     Active,
     Block,
     Counter,
-    Dataset,
-    DatasetVersion,
     Producer,
-    Tag,
 )
 from influence_store.schema.identity import fingerprint
-from influence_store.store import artifacts, grid
+from influence_store.store import artifacts, grid, versions
 from influence_store.store.grid import BlockRef
 from influence_store.store.local import LocalStorage
 from influence_store.store.location import create, find
 from influence_store.store.nearest import nearest
 from influence_store.store.runs import ActiveRun, claim
+from influence_store.store.versions import Version
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -38,29 +33,6 @@ if TYPE_CHECKING:
     from influence_store.protocols import Doubles, Floats, HigherMeans, Ids
     from influence_store.schema.catalog import Artifact
     from influence_store.store.location import Location
-
-
-#: What was deleted can be brought back for at least so long; `gc` takes nothing earlier.
-UNDO_SECONDS = 24 * 3600.0
-
-
-@dataclass(frozen=True)
-class Version:
-    """One dataset version: which sids it holds."""
-
-    id: int
-    dataset_id: int
-    dataset: str
-    number: int
-    bits: BitMap
-
-    @property
-    def sids(self) -> Ids:
-        """Ascending sids, (n,)."""
-        return np.asarray(self.bits.to_array(), np.int64)
-
-    def __str__(self) -> str:
-        return f"{self.dataset}@{self.number}"
 
 
 class Store:
@@ -94,97 +66,24 @@ class Store:
     # -- names -------------------------------------------------------------------------------
 
     def version(self, ref: str) -> Version:
-        """Resolve `name`, `name@3`, `name@tag` or `name@latest`, the newest that stands.
-
-        NotFound for a version that was deleted says how long that can be undone.
-        """
-        name, _, which = ref.partition("@")
-        with self.database.read() as session:
-            dataset = session.exec(select(Dataset).where(Dataset.name == name)).first()
-            if dataset is None or dataset.head == 0:
-                known = session.exec(select(Dataset.name).where(Dataset.head > 0)).all()
-                raise NotFound.named("dataset", name, known, hint="see: influence-store status")
-            number = self._number(session, dataset, which or "latest")
-            row = session.exec(
-                select(DatasetVersion).where(
-                    DatasetVersion.dataset_id == dataset.id, DatasetVersion.number == number
-                )
-            ).one()
-            if row.deleted_at is not None:
-                left = row.deleted_at + UNDO_SECONDS - self.database.now(session)
-                raise NotFound(
-                    f"{name}@{number} was deleted; {undo_told(left)}",
-                    hint=f"influence-store delete --undo {name}@{number}",
-                )
-            return _version(row, name)
+        """The version that `name`, `name@3`, `name@tag` or `name@latest` means."""
+        return versions.resolve(self.database, ref)
 
     def version_by_id(self, version_id: int) -> Version:
         """The version with this row id, as other rows refer to it."""
-        with self.database.read() as session:
-            row = session.get_one(DatasetVersion, version_id)
-            return _version(row, session.get_one(Dataset, row.dataset_id).name)
+        return versions.by_id(self.database, version_id)
 
     def versions(self) -> list[Version]:
         """Every version of every dataset that was not deleted, oldest first."""
-        with self.database.read() as session:
-            names = {d.id: d.name for d in session.exec(select(Dataset)).all()}
-            stand = select(DatasetVersion).where(col(DatasetVersion.deleted_at).is_(None))
-            rows = session.exec(stand.order_by(col(DatasetVersion.id))).all()
-            return [_version(row, names[row.dataset_id]) for row in rows]
+        return versions.standing(self.database)
 
     def version_names(self) -> list[tuple[str, int]]:
-        """(dataset, number) of the same, without what they hold: a bitmap per version is much."""
-        query = (
-            select(Dataset.name, DatasetVersion.number)
-            .join(DatasetVersion, col(DatasetVersion.dataset_id) == col(Dataset.id))
-            .where(col(DatasetVersion.deleted_at).is_(None))
-            .order_by(col(DatasetVersion.id))
-        )
-        with self.database.read() as session:
-            return [(name, number) for name, number in session.exec(query).all()]
+        """(dataset, number) of the same, without what they hold."""
+        return versions.names(self.database)
 
     def heads(self) -> list[Version]:
         """The newest version of every dataset that has one, oldest dataset first."""
-        newest = (
-            select(DatasetVersion.dataset_id, func.max(DatasetVersion.number).label("number"))
-            .where(col(DatasetVersion.deleted_at).is_(None))
-            .group_by(col(DatasetVersion.dataset_id))
-            .subquery()
-        )
-        query = (
-            select(DatasetVersion, Dataset.name)
-            .join(Dataset)
-            .join(
-                newest,
-                (col(DatasetVersion.dataset_id) == newest.c.dataset_id)
-                & (col(DatasetVersion.number) == newest.c.number),
-            )
-            .order_by(col(Dataset.id))
-        )
-        with self.database.read() as session:
-            return [_version(row, name) for row, name in session.exec(query).all()]
-
-    def _number(self, session: Session, dataset: Dataset, which: str) -> int:
-        if which == "latest":
-            stand = select(func.max(DatasetVersion.number)).where(
-                DatasetVersion.dataset_id == dataset.id, col(DatasetVersion.deleted_at).is_(None)
-            )
-            newest = session.exec(stand).one()
-            if newest is None:
-                raise NotFound(
-                    f"every version of {dataset.name} was deleted",
-                    hint=f"bring them back: influence-store delete --undo {dataset.name}",
-                )
-            return int(newest)
-        if which.isdecimal():
-            if 1 <= int(which) <= dataset.head:
-                return int(which)
-            raise NotFound(f"{dataset.name} has versions 1 to {dataset.head}, not {which}")
-        tags = session.exec(select(Tag).where(Tag.dataset_id == dataset.id)).all()
-        for tag in tags:
-            if tag.name == which:
-                return tag.number
-        raise NotFound.named(f"tag of {dataset.name}", which, [tag.name for tag in tags])
+        return versions.heads(self.database)
 
     # -- producers and their cells -----------------------------------------------------------
 
@@ -383,22 +282,6 @@ class Store:
     def get_artifact(self, sha256: str) -> bytes:
         """See `artifacts.get`."""
         return artifacts.get(self.storage, sha256)
-
-
-def undo_told(left: float) -> str:
-    """How long something deleted can be brought back, `left` seconds from now, for people."""
-    if left <= 0:
-        return "it can be brought back until gc takes its files"
-    return (
-        f"it can be brought back for {left / 3600:.0f} h"
-        if left > 5400
-        else (f"it can be brought back for {left / 60:.0f} min")
-    )
-
-
-def _version(row: DatasetVersion, name: str) -> Version:
-    assert row.id is not None
-    return Version(row.id, row.dataset_id, name, row.number, BitMap.deserialize(row.bits))
 
 
 def _block(row: Block) -> BlockRef:

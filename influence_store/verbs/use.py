@@ -84,7 +84,7 @@ def select(
 )
 def log(ctx: Context, limit: int) -> None:
     """What was run, when, and what it cost."""
-    from influence_store.jobs.status import log as job
+    from influence_store.jobs.log import log as job
 
     emit_report(ctx, job(ctx.open(), limit))
 

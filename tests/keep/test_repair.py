@@ -62,6 +62,16 @@ def test_lost_texts_say_which_files_to_read_again(scene):
     assert {one.found for one in left} == {"40 of its 40 rows have no content"}
 
 
+def test_lost_origins_are_recorded_again_from_the_same_file_without_a_new_version(scene):
+    scene.data_file("rows").unlink()
+    repair(scene.store, quarantine=True, deep=False)
+    assert verify_store(scene.store).problems != []
+    again = scene.ingest(range(40))
+    assert (again.changed, again.version, again.restored, again.new_contents) == (False, 1, 40, 0)
+    assert verify_store(scene.store, deep=True).problems == []
+    assert scene.ingest(range(40)).restored == 0
+
+
 def test_a_lost_order_takes_its_selection_along_so_that_select_makes_it_again(scene):
     scene.data_file("selection").unlink()
     repair(scene.store, quarantine=True, deep=False)

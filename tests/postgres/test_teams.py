@@ -14,8 +14,9 @@ from influence_store.embedding.hashing import HashingEmbedder
 from influence_store.errors import Busy, Forbidden, NotFound, UsageError
 from influence_store.jobs.embed import embed
 from influence_store.jobs.ingest import ingest
+from influence_store.jobs.log import log
 from influence_store.jobs.migrate import migrate
-from influence_store.jobs.status import log, status
+from influence_store.jobs.status import status
 from influence_store.jobs.teams import add_team, list_teams
 from influence_store.query import query
 from influence_store.schema import catalog

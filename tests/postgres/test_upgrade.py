@@ -14,8 +14,9 @@ from click.testing import CliRunner
 from sqlalchemy import MetaData, create_engine, func, select, text
 
 from influence_store.errors import Busy, Incompatible
+from influence_store.jobs.log import log
 from influence_store.jobs.migrate import migrate
-from influence_store.jobs.status import log, status
+from influence_store.jobs.status import status
 from influence_store.query import query
 from influence_store.schema.catalog import REVISION, Block, Estimator, Run, Selection
 from influence_store.settings import Place

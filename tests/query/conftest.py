@@ -10,19 +10,23 @@ from hostile_sql import CANARY
 from influence_store.query import child
 
 
-@pytest.fixture
-def bait(tmp_path, monkeypatch):
-    """Files that hold the canary, in a folder that is also the current one."""
-    folder = tmp_path / "bait"
-    folder.mkdir()
+@pytest.fixture(scope="session")
+def baited(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("bait")
     for name in ("a.txt", "a.csv", "schema.sql", "load.sql"):
         (folder / name).write_text(f"name,value\n{CANARY},1\n")
     (folder / "a.json").write_text(f'{{"name": "{CANARY}"}}\n')
     with duckdb.connect(folder / "a.db") as made:
         made.execute(f"create table t as select '{CANARY}' as name")
         made.execute(f"copy t to '{folder}/a.parquet'")
-    monkeypatch.chdir(folder)
     return folder
+
+
+@pytest.fixture
+def bait(baited, monkeypatch):
+    """Files that hold the canary, in a folder that is also the current one; none may change."""
+    monkeypatch.chdir(baited)
+    return baited
 
 
 @pytest.fixture

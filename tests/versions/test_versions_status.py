@@ -6,7 +6,8 @@ import pytest
 
 from influence_store.jobs import status as module
 from influence_store.jobs.compact import compact
-from influence_store.jobs.status import log, status
+from influence_store.jobs.log import log
+from influence_store.jobs.status import status
 from influence_store.jobs.tag import tag
 from influence_store.schema.catalog import Run
 
