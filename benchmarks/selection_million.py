@@ -26,9 +26,9 @@ from pathlib import Path
 import numpy as np
 
 from influence_store.cores import cores
-from influence_store.selection.engine.columns import DenseColumns
+from influence_store.selection.engine.columns import HalfColumns
 from influence_store.selection.engine.greedy import maximize
-from influence_store.selection.engine.matrix import product_matrix
+from influence_store.selection.engine.matrix import product_half
 from influence_store.selection.limits import Limits
 from influence_store.selection.neighbours.index import K, build_neighbours
 from influence_store.selection.neighbours.loss import expected_share
@@ -81,16 +81,20 @@ def measure(asked, n):
 def compare(vectors, answers, lap):
     """The objective of the answers relative to that of exact greedy, whose order serves all."""
     lap.restart()
-    kernel, lowest = product_matrix(vectors, vectors, 1.0)
-    level = np.full(len(kernel), lowest, np.float32)
-    order = greedy(DenseColumns(kernel), level, max(answers))
+    kernel = product_half(vectors, 1.0)
+    order = greedy(HalfColumns(kernel), lowest(kernel), max(answers))
     lap("exact", max(answers))
     for budget, items in answers.items():
         reached, best = (
-            (kernel[chosen].max(axis=0) - lowest).astype(np.float64).sum()
+            (kernel.strip(chosen).max(axis=0) - kernel.low).sum(dtype=np.float64)
             for chosen in (items, order[:budget])
         )
         lap("quality", budget, of_exact=reached / best)
+
+
+def lowest(kernel):
+    """Where every level starts, (n,)."""
+    return np.full(kernel.n, kernel.low, np.float32)
 
 
 def picks(neighbours, budget):
@@ -132,8 +136,8 @@ def warm_up():
     neighbours = build_neighbours(vectors, k=4)
     picks(neighbours, 3)
     expected_share(vectors, neighbours, np.arange(3))
-    whole, lowest = product_matrix(vectors, vectors, 1.0)
-    greedy(DenseColumns(whole), np.full(200, lowest, np.float32), 3)
+    kernel = product_half(vectors, 1.0)
+    greedy(HalfColumns(kernel), lowest(kernel), 3)
 
 
 def load(path, dataset):

@@ -209,7 +209,7 @@ def test_pairs_forget_what_can_no_longer_count():
     )  # fmt: skip
     level = np.array([0.5, 0.125, 0.25], np.float32)
     np.testing.assert_array_equal(pairs.gains(level), [0.125, 0.0, 0.5 + 0.625])
-    pairs.drop_below(level)
+    np.testing.assert_array_equal(pairs.drop_below(level), [0.125, 0.0, 0.5 + 0.625])
     assert pairs.start.tolist() == [0, 1, 1, 3]
     assert pairs.target.tolist() == [1, 0, 1]
     np.testing.assert_array_equal(pairs.gains(level), [0.125, 0.0, 0.5 + 0.625])

@@ -131,6 +131,15 @@ def test_twins_have_equal_values_wherever_they_stand(n):
     assert len(set(gains[[3, 5, n // 2, n - 1]].tolist())) == 1
 
 
+def test_more_twins_than_are_copied_at_a_time():
+    vectors = vectors_of(1_300)
+    copies = np.random.default_rng(3).permutation(700)
+    vectors[600:] = vectors[:600][copies % 600]
+    matrix = matrix_of(product_half(vectors, 1.0))
+    originals = np.concatenate([np.arange(600), copies % 600])
+    np.testing.assert_array_equal(matrix, matrix[:600, :600][np.ix_(originals, originals)])
+
+
 @pytest.mark.parametrize("wrap", [Clipped, SelfCovered, lambda view: Clipped(SelfCovered(view))])
 @pytest.mark.parametrize("n", [1, 2, 1_300])
 def test_what_is_changed_in_a_half_is_what_the_view_says(wrap, n):

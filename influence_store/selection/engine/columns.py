@@ -46,14 +46,14 @@ class Pairs:
     target: npt.NDArray[np.int32]
     value: Floats
 
-    def drop_below(self, level: Floats) -> None:
-        """Forget the pairs that the risen level has overtaken."""
+    def drop_below(self, level: Floats) -> Doubles:
+        """Forget the pairs that the risen level has overtaken; the gains of the others."""
         n = len(self.start) - 1
-        ends = np.empty(n, np.int64)
+        ends, gains = np.empty(n, np.int64), np.empty(n)
 
         def piece(part: slice) -> None:
             start = self.start[part.start : part.stop + 1]
-            compiled.drop_below(start, self.target, self.value, level, ends[part])
+            compiled.drop_below(start, self.target, self.value, level, ends[part], gains[part])
 
         parts = _parts(n, _ROWS)
         share(piece, parts)
@@ -65,6 +65,7 @@ class Pairs:
                 values[place : place + end - begin] = values[begin:end]
             place += end - begin
         self.start, self.target, self.value = start, self.target[:place], self.value[:place]
+        return gains
 
     def gains(self, level: Floats) -> Doubles:
         """The gain of every source, (n_sources,)."""

@@ -125,16 +125,24 @@ def copy_above(
 
 
 @fast
-def drop_below(start: Ids, target: Ints, value: Floats, level: Floats, ends: Ids) -> None:
-    """Move the pairs above their level together, from start[0] on; those of j end at ends[j]."""
+def drop_below(
+    start: Ids, target: Ints, value: Floats, level: Floats, ends: Ids, gains: Doubles
+) -> None:
+    """Move the pairs above their level together, from start[0] on; those of j end at ends[j].
+
+    gains[j] = Σ over the pairs of source j of max(S[i, j] − level_i, 0).
+    """
     place = start[0]
     for j in range(len(ends)):
+        total = 0.0
         for k in range(start[j], start[j + 1]):
             i, its = target[k], value[k]
             target[place] = i  # written whether it stays or not: a branch would be guessed wrong
             value[place] = its
-            place += its > level[np.uint32(i)]
-        ends[j] = place
+            more = np.float64(its) - np.float64(level[np.uint32(i)])
+            total += max(more, 0.0)
+            place += more > 0.0
+        ends[j], gains[j] = place, total
 
 
 @fast

@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 _FIRST_BATCH, _GROWTH = 8, 16
 #: Pairs read between two looks at the clock, at the keyboard and at what may be forgotten.
 _WORK = 100_000_000
-#: Pairs are looked through for those to forget once they were read twice as often.
-_REREAD = 2
+#: Pairs are looked through for those to forget once as many were read.
+_REREAD = 1
 
 
 def maximize(
@@ -55,8 +55,7 @@ def maximize(
     walk = _Walk(level.copy(), cap, bonus, limits, price)
     with progress("select", limits.budget, "picks") as advance:
         pairs = columns if isinstance(columns, Pairs) else walk.whole_columns(columns, advance)
-        walk.pairs_left(pairs, advance)
-    left = pairs.gains(walk.level) + bonus
+        left = walk.pairs_left(pairs, advance) + bonus
     left[walk.items[: walk.step]] = 0.0
     return Chosen(walk.items[: walk.step], walk.gained[: walk.step], walk.evaluations, left)
 
@@ -95,14 +94,14 @@ class _Walk:
             self._join(columns, best, advance)
         return columns.pairs(self.level, self.cap)
 
-    def pairs_left(self, pairs: Pairs, advance: Advance) -> None:
-        """Pick the rest from the pairs that count."""
+    def pairs_left(self, pairs: Pairs, advance: Advance) -> Doubles:
+        """Pick the rest from the pairs that count; what they still gain, without bonus."""
         for source in self.start[self.step :].tolist():
             self._join_by_pairs(pairs, source, advance)
+        gains = pairs.gains(self.level)
         while self.step < len(self.items):
             before = self.step
-            gains = pairs.gains(self.level) + self.bonus
-            self.bound = np.where(self.bound >= 0, gains, -1.0)
+            self.bound = np.where(self.bound >= 0, gains + self.bonus, -1.0)
             work = min(_WORK, _REREAD * len(pairs.value) + len(self.bound))
             self.step, evaluations, why = compiled.walk(
                 *(pairs.start, pairs.target, pairs.value, self.level, self.bonus, self.bound),
@@ -110,9 +109,10 @@ class _Walk:
             )
             self.evaluations += evaluations
             advance(self.step - before)
+            gains = pairs.drop_below(self.level)
             if why == compiled.EMPTY:
                 break
-            pairs.drop_below(self.level)
+        return gains
 
     def _best(self, columns: Columns) -> int | None:
         """The source with the largest gain per price, lowest position first; None if none fits.

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 #: Rows of a tile at most: large enough for BLAS, small enough to stay in the cache once written.
 _TILE = 1024
 _LINE = 16
-_STRIP = 128
 
 
 class HalfView:
@@ -63,10 +62,10 @@ class HalfView:
         out = np.empty((len(sources), self.n), np.float32)
 
         def piece(first: int) -> None:
-            part = slice(first, first + _STRIP)
+            part = slice(first, first + _LINE)
             half_loops.gather(self.tiles, sources[part], out[part])
 
-        share(piece, range(0, len(sources), _STRIP))
+        share(piece, range(0, len(sources), _LINE))
         return out
 
     def block(self, rows: Ids, cols: Ids) -> Floats:
@@ -75,14 +74,14 @@ class HalfView:
             return _pick_columns(self.strip(rows), cols)
         return _pick_columns(self.strip(cols), rows).T
 
-    def put(self, source: int, values: Floats) -> None:
-        """S[source] = S[:, source] = `values` (n,)."""
+    def put(self, sources: Ids, values: Floats) -> None:
+        """S[sources] = S[:, sources]ᵀ = `values` (len(sources), n), for ascending sources."""
         for which in range(len(self.corners)):
             rows, columns, tile = self.tile(which)
-            if rows.start <= source < rows.stop:
-                tile[source - rows.start] = values[columns]
-            if columns.start <= source < columns.stop:
-                tile[:, source - columns.start] = values[rows]
+            mine = slice(*np.searchsorted(sources, (rows.start, rows.stop)))
+            tile[sources[mine] - rows.start] = values[mine, columns]
+            mine = slice(*np.searchsorted(sources, (columns.start, columns.stop)))
+            tile[:, sources[mine] - columns.start] = values[mine, rows].T
 
     def put_diagonal(self, values: Floats) -> None:
         """S[i, i] = values[i]."""

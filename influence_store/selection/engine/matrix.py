@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     Tile = tuple[slice, slice, Floats]
 
 _TILE = 1024
+#: Rows copied to their twins at a time.
+_TWINS = 256
 #: Products of vectors that are as long as they can be may exceed the scale by their rounding.
 _ROUNDED = 1.0001
 
@@ -55,10 +57,11 @@ def product_half(vectors: Floats, scale: float, totals: Doubles | None = None) -
     tiles = [half.tile(k) for k in range(len(half.corners))]
     half.low = _fill(tiles, vectors, vectors, scale)
     again, first = _twins(vectors)
-    for twin, one in zip(again.tolist(), first.tolist(), strict=True):
-        values = half.strip(np.array([one]))[0]
-        values[again] = values[first]
-        half.put(twin, values)
+    for start in range(0, len(again), _TWINS):
+        part = slice(start, start + _TWINS)
+        values = half.strip(first[part])
+        values[:, again] = values[:, first]
+        half.put(again[part], values)
     return half
 
 
@@ -88,7 +91,7 @@ def _fill(tiles: list[Tile], sources: Floats, targets: Floats, scale: float) -> 
 
 
 def _twins(vectors: Floats) -> tuple[Ids, Ids]:
-    """Positions whose vector stood before, and where it stood first."""
+    """Positions whose vector stood before, ascending, and where it stood first."""
     _, inverse, count = np.unique(vectors[:, 0], return_inverse=True, return_counts=True)
     seen: dict[bytes, int] = {}
     again, first = [], []
