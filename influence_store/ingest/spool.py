@@ -20,7 +20,8 @@ from influence_store.schema import tables
 from influence_store.schema.identity import sample_id
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from contextlib import AbstractContextManager
     from pathlib import Path
 
     import numpy.typing as npt
@@ -66,24 +67,31 @@ class ReadSettings:
     allow_empty: bool = False
 
 
+def spool(
+    folder: Path, paths: Sequence[str], settings: ReadSettings
+) -> AbstractContextManager[Spool]:
+    """Parse `paths` (maybe none) into a temporary file; see `spool_records`."""
+    return spool_records(folder, read(paths, **vars(settings)) if paths else ())
+
+
 @contextmanager
-def spool(folder: Path, paths: Sequence[str], settings: ReadSettings) -> Iterator[Spool]:
-    """Parse `paths` (maybe none) into a temporary file below `folder`, gone when the block ends.
+def spool_records(folder: Path, records: Iterable[Row | Rejected]) -> Iterator[Spool]:
+    """Keep `records` in a temporary file below `folder`, gone when the block ends.
 
     Forbidden or StorageError if nothing can be written there.
     """
     here = folder / uuid.uuid4().hex
     try:
-        yield _made(here, paths, settings)
+        yield _made(here, records)
     finally:
         shutil.rmtree(here, ignore_errors=True)
 
 
-def _made(here: Path, paths: Sequence[str], settings: ReadSettings) -> Spool:
+def _made(here: Path, records: Iterable[Row | Rejected]) -> Spool:
     # What the input's own files do wrong comes as an error of ours already.
     try:
         here.mkdir(parents=True)
-        return _fill(here / "rows.arrow", paths, settings)
+        return _fill(here / "rows.arrow", records)
     except PermissionError as error:
         raise Forbidden(
             f"{here.parent} cannot be written", hint="this store can only be read by this user"
@@ -94,7 +102,7 @@ def _made(here: Path, paths: Sequence[str], settings: ReadSettings) -> Spool:
         ) from error
 
 
-def _fill(path: Path, paths: Sequence[str], settings: ReadSettings) -> Spool:
+def _fill(path: Path, records: Iterable[Row | Rejected]) -> Spool:
     seen: dict[bytes, None] = {}
     rejected: list[Rejected] = []
     pending: list[tuple[Any, ...]] = []
@@ -104,7 +112,7 @@ def _fill(path: Path, paths: Sequence[str], settings: ReadSettings) -> Spool:
         pa.ipc.new_file(sink, _SCHEMA) as writer,
         progress("reading", None) as advance,
     ):
-        for record in read(paths, **vars(settings)) if paths else ():
+        for record in records:
             advance()
             if isinstance(record, ReadError):
                 rejected.append(record)

@@ -26,12 +26,14 @@ from influence_store.schema.catalog import REVISION, Run
 from influence_store.store import owner
 from influence_store.store.local import LocalStorage
 from influence_store.store.location import find
+from influence_store.store.teams import OWNER, SUPERUSER, logins
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from influence_store.store.location import Location
     from influence_store.store.storage import Storage
+    from influence_store.store.teams import Logins
 
 OK, WARN, FAIL = "OK", "WARN", "FAIL"
 _PACKAGES = ("lancedb", "pylance", "duckdb", "pyarrow", "onnxruntime-gpu", "onnxruntime", "torch")
@@ -99,6 +101,7 @@ def doctor(uri: str, database: str | None = None) -> DoctorReport:
             ("space", _space),
             ("schema", _schema),
             ("catalog", _catalog),
+            ("teams", _teams),
             ("clocks", _clocks),
             ("runs", _runs),
             ("ballast", _ballast),
@@ -239,6 +242,54 @@ def _catalog(location: Location) -> Iterator[Finding]:
     location.database.write(lambda _session: None)
     kind = "PostgreSQL" if location.database.is_postgres else "SQLite"
     yield Finding(OK, "catalog", f"{kind}, belongs to this place and can be written")
+
+
+def _teams(location: Location) -> Iterator[Finding]:
+    """Whose rows does this login work with, and whom does row-level security not hold back?"""
+    found = logins(location.database)
+    if found is None:
+        return
+    yield _whose_rows(found)
+    if found.teams:
+        told = (
+            f"{team} ({', '.join(people) or 'no login'})" for team, people in found.teams.items()
+        )
+        yield Finding(OK, "teams", f"let in, with their logins: {', '.join(told)}")
+    free = ", ".join(f"{login} {why}" for login, why in found.unbound.items())
+    # Superusers and the owner can always read everything, as docs/postgres.md says.
+    if set(found.unbound.values()) <= {SUPERUSER, OWNER}:
+        yield Finding(OK, "logins", f"seeing the rows of every team: {free or 'none'}")
+    else:
+        yield Finding(
+            WARN,
+            "logins",
+            f"not held back by row-level security: {free}",
+            "alter role NAME nobypassrls, or revoke its rights on the tables, also from PUBLIC",
+        )
+
+
+def _whose_rows(found: Logins) -> Finding:
+    role, why = found.role, found.unbound.get(found.role, "is in no team")
+    if role in found.teams:
+        return Finding(OK, "team", f"this login works as {role}")
+    if not found.teams:
+        return Finding(OK, "team", f"this login works as {role}; no team was let in yet")
+    mine = [team for team, people in found.teams.items() if role in people]
+    if mine:
+        return Finding(
+            WARN,
+            "team",
+            f"{role} is a member of {', '.join(mine)}, but works apart, with rows of its own",
+            f"add ?options=-crole%3D{mine[0]} to the address of the database",
+        )
+    if why == OWNER:
+        return Finding(OK, "team", f"{role} owns the tables: it lets teams in, and is none")
+    return Finding(
+        WARN,
+        "team",
+        f"{role} {why}: it mixes the rows of all teams",
+        "log in as a team, or add ?options=-crole%3DTEAM to the address of the database",
+    )
 
 
 def _clocks(location: Location) -> Iterator[Finding]:

@@ -139,21 +139,52 @@ def ingest(
             store.version(dataset)  # rows leave a dataset that is there
         dropped = _ids_to_drop(removed, settings.mapping)
         params = {"paths": list(paths), "removed": removed, "snapshot": snapshot}
-        with store.claim("ingest", f"ingest:{dataset}", params) as run:
-            while True:
-                report, match = _plan(store, dataset, spooled, dropped, snapshot)
-                report = replace(report, rejects=str(rejects or ""))
-                try:
-                    if report.changed or report.restored:
-                        _commit(store, run, spooled, report, match, tag)
-                except _Raced:
-                    continue
-                run.report(report.facts(), {})
-                return report
+        with store.claim("ingest", ingest_scope(dataset), params) as run:
+            report = add_version(
+                *(store, run, spooled, dataset, dropped, snapshot),
+                tag=tag,
+                rejects=str(rejects or ""),
+            )
+            run.report(report.facts(), {})
+    return report
+
+
+def ingest_scope(dataset: str) -> str:
+    """Whoever adds a version to `dataset` holds this alone."""
+    return f"ingest:{dataset}"
+
+
+def add_version(
+    store: Store,
+    run: ActiveRun,
+    spooled: Spool,
+    dataset: str,
+    dropped: Sequence[bytes] = (),
+    snapshot: bool = False,
+    *,
+    tag: str | None = None,
+    rejects: str = "",
+    origin: Mapping[str, str] | None = None,
+) -> IngestReport:
+    """Publish what was spooled as the next version of `dataset`; a no-op if that changes nothing.
+
+    `run` holds the dataset's `ingest_scope`. With `snapshot` the version holds nothing else,
+    without it also what the newest one holds but for the sample ids `dropped`. `origin` says which
+    run of which store had the texts, if another one. InputError if no row would be left.
+    """
+    while True:
+        report, match = _plan(store, dataset, spooled, dropped, snapshot)
+        report = replace(report, rejects=rejects)
+        try:
+            if report.changed or report.restored:
+                _commit(store, run, spooled, report, match, tag, origin)
+        except _Raced:
+            continue
+        return report
 
 
 def _plan(
-    store: Store, dataset: str, spooled: Spool, dropped: list[bytes], snapshot: bool
+    store: Store, dataset: str, spooled: Spool, dropped: Sequence[bytes], snapshot: bool
 ) -> tuple[IngestReport, _Match]:
     """Compare the input with what the store holds; reserves sids, writes nothing."""
     blocks = store.blocks("samples")
@@ -208,6 +239,7 @@ def _commit(
     report: IngestReport,
     match: _Match,
     tag: str | None,
+    origin: Mapping[str, str] | None,
 ) -> None:
     """Write the new contents and where the dataset got them from; publish with the version."""
     staged = []
@@ -218,7 +250,8 @@ def _commit(
         if wanted.any():
             batches = spooled.batches(schema, match.sids, wanted)
             covered = BitMap(match.sids[wanted].astype(np.uint32))
-            staged.append(run.stage(kind, batches, schema, covered, dataset_id=owner))
+            block = run.stage(kind, batches, schema, covered, dataset_id=owner, origin=origin)
+            staged.append(block)
 
     def more(session: Session, _block_ids: list[int]) -> None:
         newest = select(func.max(Block.id)).where(
@@ -293,9 +326,9 @@ def _ids_to_drop(removed: str | None, mapping: Mapping[str, str] | None) -> list
     return ids
 
 
-def _drop_bits(known: pl.DataFrame, dropped: list[bytes], before: BitMap) -> tuple[BitMap, int]:
+def _drop_bits(known: pl.DataFrame, dropped: Sequence[bytes], before: BitMap) -> tuple[BitMap, int]:
     """Bitmap of what to drop from the head, and how many named rows it does not hold."""
-    wanted = pl.DataFrame({"sample_id": dropped}, schema={"sample_id": pl.Binary}).unique()
+    wanted = pl.DataFrame({"sample_id": [*dropped]}, schema={"sample_id": pl.Binary}).unique()
     found = known.join(wanted, on="sample_id", how="semi")["sid"].to_numpy()
     bits = BitMap(found.astype(np.uint32)) & before
     return bits, wanted.height - len(bits)

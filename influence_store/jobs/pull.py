@@ -2,8 +2,9 @@
 
 A fact is a content, a producer and a value, and all three have names that hold everywhere: the
 hash of the content, the fingerprint of the producer. So the other store's facts about contents
-that are here too are copied, whatever dataset or team they came from; texts never are. Every file
-is checked against the hashes that the other catalog vouches for before a value is read from it.
+that are here too are copied, whatever dataset or team they came from; texts only of a dataset that
+was asked for by name (`pull_dataset`). Every file is checked against the hashes that the other
+catalog vouches for before a value is read from it.
 """
 
 from __future__ import annotations
@@ -15,13 +16,13 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 from pyroaring import BitMap
-from sqlmodel import select
 
-from influence_store.errors import IntegrityError, NotFound, UsageError
+from influence_store.errors import NotFound, UsageError
+from influence_store.jobs.pull_dataset import DatasetPulled, pull_dataset
 from influence_store.jobs.pull_estimator import EstimatorPulled, pull_estimators, same_producer
+from influence_store.jobs.vouched import check_bytes
 from influence_store.progress import progress
-from influence_store.schema.catalog import BlockFile, Run
-from influence_store.store.blocks import hash_files
+from influence_store.schema.catalog import Run
 from influence_store.store.grid import open_block
 
 if TYPE_CHECKING:
@@ -54,6 +55,7 @@ class PullReport:
     """`shared` contents are in both stores; `saved` is what the facts cost where they were made."""
 
     source: str
+    texts: DatasetPulled | None
     shared: int
     columns: tuple[Column, ...]
     estimators: tuple[EstimatorPulled, ...]
@@ -62,11 +64,14 @@ class PullReport:
     def facts(self) -> dict[str, Any]:
         """As stored with the run and printed by `--json`."""
         columns = [vars(one) for one in self.columns]
-        return {**vars(self), "columns": columns, "estimators": [vars(e) for e in self.estimators]}
+        estimators = [vars(one) for one in self.estimators]
+        texts = self.texts.facts() if self.texts else None
+        return {**vars(self), "texts": texts, "columns": columns, "estimators": estimators}
 
     def lines(self) -> list[str]:
         """For people."""
-        told = [f"{self.source}: {self.shared:,} samples are in both stores"]
+        told = [*self.texts.lines()] if self.texts else []
+        told.append(f"{self.source}: {self.shared:,} samples are in both stores")
         for one in self.columns:
             known = f", {one.known:,} were here" if one.known else ""
             told.append(
@@ -84,10 +89,18 @@ class PullReport:
 
 
 def pull(
-    store: Store, other: Store, *, only: Sequence[str] = (), estimators: Sequence[str] = ()
+    store: Store,
+    other: Store,
+    *,
+    only: Sequence[str] = (),
+    estimators: Sequence[str] = (),
+    with_texts: str | None = None,
+    named: str | None = None,
 ) -> PullReport:
     """Copy the facts that `other` has on samples of `store`; what is here already stays.
 
+    The dataset version `with_texts` of `other` comes first, texts and all, as a version of the
+    dataset `named` (see `pull_dataset`); so the facts on its samples are copied too.
     `only` names producers (or 6 digits of a fingerprint); all if empty. `estimators` of `other`
     come too where named ("all": every one); they count as unmeasured until `evaluate` has
     compared them with labels here. UsageError if both are one store, NotFound if a name is
@@ -97,6 +110,7 @@ def pull(
     if (store.database.store_id(), store.database.role()) == whose:
         raise UsageError(f"{other.uri} is this very store", hint="name another store")
     wanted = _producers(other, only)
+    texts = pull_dataset(store, other, with_texts, named) if with_texts else None
     match = _Match.of(store, other)
     with store.claim("pull", f"pull:{whose[0]}:{whose[1] or ''}", {"sources": other.uri}) as run:
         taken = _Taken(other)
@@ -104,6 +118,7 @@ def pull(
         with_names = pull_estimators(store, other, run, estimators)
         report = PullReport(
             source=other.uri,
+            texts=texts,
             shared=len(match.there),
             columns=tuple(one for one in columns if one.pulled or one.known),
             estimators=with_names,
@@ -194,7 +209,7 @@ def _shared_rows(other: Store, block: BlockRef, match: _Match) -> pa.Table:
     sides = ("source", "target") if block.kind == PAIRS else ("sid",)
     if block.kind != PAIRS and not block.bits & BitMap(match.there.astype(np.uint32)):
         return pa.table({})
-    _check_bytes(other, block)
+    check_bytes(other, block)
     opened = open_block(other.storage, block)
     batches = list(opened.scan(opened.schema.names))
     table = pa.Table.from_batches(batches, schema=opened.schema)
@@ -207,21 +222,6 @@ def _shared_rows(other: Store, block: BlockRef, match: _Match) -> pa.Table:
             table.schema.get_field_index(side), table.schema.field(side), pa.array(sids)
         ).filter(pa.array(sids >= 0))
     return table.sort_by([(side, "ascending") for side in sides])
-
-
-def _check_bytes(other: Store, block: BlockRef) -> None:
-    """IntegrityError unless every file of the block is what the catalog there vouches for."""
-    with other.database.read() as session:
-        rows = session.exec(select(BlockFile).where(BlockFile.block_id == block.id)).all()
-    vouched = {(row.path, row.size, row.sha256) for row in rows}
-    found = {(file.path, file.size, file.sha256) for file in hash_files(other.storage, block.path)}
-    if found != vouched:
-        damaged = sorted(path for path, _, _ in found ^ vouched)
-        raise IntegrityError(
-            f"{other.uri}: {block.path}/{damaged[0]} is not what its catalog vouches for; "
-            "nothing was taken from this block",
-            hint=f"see what is damaged there: influence-store --store {other.uri} verify --deep",
-        )
 
 
 def _unknown_here(store: Store, here: Producer, table: pa.Table) -> pa.Table:

@@ -80,10 +80,10 @@ def _again(
 ) -> Iterator[str]:
     datasets = sorted({name for _, name in versions})
     run = held.runs[block.run_id]
-    if block.origin:
+    if block.kind in ("samples", "rows"):
+        yield from _read_again(held, versions)
+    elif block.origin:
         yield f"influence-store pull (from store {block.origin.get('store', '?')})"
-    elif block.kind in ("samples", "rows"):
-        yield from _ingest(held, block, versions)
     elif block.kind in ("selection", "cover"):
         yield f"the `select` of run {run.id}; its question: influence-store log --verb select"
     elif block.kind in _BY_THE_WAY:
@@ -102,13 +102,15 @@ def _again(
             yield f"influence-store {verb} {name}{told}"
 
 
-def _ingest(
-    held: Held, block: Block, versions: Sequence[tuple[DatasetVersion, str]]
-) -> Iterator[str]:
+def _read_again(held: Held, versions: Sequence[tuple[DatasetVersion, str]]) -> Iterator[str]:
     """Texts and where they came from can only be read again."""
     yield "best from a backup: influence-store repair --quarantine --from BACKUP"
     for name in sorted({name for _, name in versions}):
         runs = [held.runs[row.run_id] for row, of in versions if of == name]
+        if "copied" in (newest := runs[-1].params):
+            source = shlex.quote(newest["source"])
+            yield f"influence-store pull {source} --with-texts {newest['version']} --as {name}"
+            continue
         paths = dict.fromkeys(path for run in runs for path in run.params.get("paths", ()))
         yield f"influence-store ingest {shlex.join(paths)} --dataset {name} --snapshot"
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from influence_store.errors import Forbidden, NotFound, StorageError
-from influence_store.store.storage import StoredFile
+from influence_store.store.storage import StoredFile, inside
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -33,12 +33,11 @@ class LocalStorage:
 
     def table_uri(self, path: str) -> str:
         """The path itself."""
-        return str(self.root / path)
+        return str(self._place(path))
 
-    def files(self, prefix: str = "") -> list[StoredFile]:
-        """Every file below `prefix`, in path order."""
-        found = []
-        for folder, _, names in os.walk(self.root / prefix):
+    def walk(self, prefix: str = "") -> Iterator[StoredFile]:
+        """Every file below `prefix`, folder by folder."""
+        for folder, _, names in os.walk(self._place(prefix) if prefix else self.root):
             for name in names:
                 path = Path(folder, name)
                 try:
@@ -46,13 +45,16 @@ class LocalStorage:
                 except FileNotFoundError:  # removed by another process since it was listed
                     continue
                 place = path.relative_to(self.root).as_posix()
-                found.append(StoredFile(place, facts.st_size, facts.st_mtime))
-        return sorted(found, key=lambda file: file.path)
+                yield StoredFile(place, facts.st_size, facts.st_mtime)
+
+    def files(self, prefix: str = "") -> list[StoredFile]:
+        """Every file below `prefix`, in path order."""
+        return sorted(self.walk(prefix), key=lambda file: file.path)
 
     def exists(self, path: str) -> bool:
         """Is there a file at `path`?"""
         with _told(str(self.root / path)):
-            return (self.root / path).is_file()
+            return self._place(path).is_file()
 
     def read(self, path: str) -> bytes:
         """NotFound where there is none."""
@@ -62,39 +64,41 @@ class LocalStorage:
     @contextmanager
     def stream(self, path: str) -> Iterator[BufferedIOBase]:
         """NotFound where there is none."""
-        with _told(path), (self.root / path).open("rb") as stream:
+        with _told(path), self._place(path).open("rb") as stream:
             yield stream
 
     def put(self, path: str, content: bytes) -> None:
         """Through a file of another name, which takes the name when it is whole."""
         with self._part(path, content) as part:
-            os.replace(part, self.root / path)
+            os.replace(part, self._place(path))
 
     def create(self, path: str, content: bytes) -> bool:
         """A link to a name that exists fails, whoever comes second."""
         with self._part(path, content) as part:
             try:
-                os.link(part, self.root / path)
+                os.link(part, self._place(path))
             except FileExistsError:
                 return False
         return True
 
     def settle(self, path: str) -> None:
         """fsync every file, then every folder from the leaves up to the root."""
-        folders = [self.root / path]
-        for found in (self.root / path).rglob("*"):
-            if found.is_dir():
-                folders.append(found)
-            else:
-                sync(found)
-        for folder in sorted(folders, key=lambda one: len(one.parts), reverse=True):
-            sync(folder)
-        self._sync_above(self.root / path)
+        top = self._place(path)
+        with _told(path):
+            folders = [top]
+            for found in top.rglob("*"):
+                if found.is_dir():
+                    folders.append(found)
+                else:
+                    sync(found)
+            for folder in sorted(folders, key=lambda one: len(one.parts), reverse=True):
+                sync(folder)
+            self._sync_above(top)
 
     def delete(self, paths: Iterable[str]) -> None:
         """Folders that are left empty go too."""
         for path in paths:
-            place = self.root / path
+            place = self._place(path)
             with _told(path):
                 place.unlink(missing_ok=True)
             for folder in place.parents:
@@ -105,10 +109,10 @@ class LocalStorage:
 
     def move(self, path: str, to: str) -> None:
         """Give a file another path."""
-        target = self.root / to
+        target = self._place(to)
         with _told(path):
             target.parent.mkdir(parents=True, exist_ok=True)
-            os.replace(self.root / path, target)
+            os.replace(self._place(path), target)
         sync(target.parent)
         self._sync_above(target.parent)
 
@@ -124,10 +128,13 @@ class LocalStorage:
         finally:
             self.delete([path])
 
+    def _place(self, path: str) -> Path:
+        return self.root / inside(path)
+
     @contextmanager
     def _part(self, path: str, content: bytes) -> Iterator[Path]:
         """`content` on the disk under a name of its own; afterwards the place it went to is too."""
-        target = self.root / path
+        target = self._place(path)
         part = target.with_name(f"{target.name}.{uuid.uuid4().hex}.part")
         with _told(path):
             target.parent.mkdir(parents=True, exist_ok=True)

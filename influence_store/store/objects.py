@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from influence_store.errors import Forbidden, NotFound, StorageError, UsageError
 from influence_store.extras import require
 from influence_store.redact import redact
-from influence_store.store.storage import StoredFile
+from influence_store.store.storage import StoredFile, inside
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -80,18 +80,18 @@ class ObjectStorage:
 
     def table_uri(self, path: str) -> str:
         """The address of the table's folder."""
-        return f"{self.uri}/{path}"
+        return f"{self.uri}/{inside(path)}"
+
+    def walk(self, prefix: str = "") -> Iterator[StoredFile]:
+        """Every object below `prefix`; a thousand for a request."""
+        with self._told(prefix):
+            for page in self._obstore.list(self._store, prefix or None, chunk_size=1000):
+                for one in page:
+                    yield StoredFile(one["path"], one["size"], one["last_modified"].timestamp())
 
     def files(self, prefix: str = "") -> list[StoredFile]:
         """Every object below `prefix`, in path order."""
-        with self._told(prefix):
-            pages = list(self._obstore.list(self._store, prefix or None, chunk_size=1000))
-        found = [
-            StoredFile(one["path"], one["size"], one["last_modified"].timestamp())
-            for page in pages
-            for one in page
-        ]
-        return sorted(found, key=lambda file: file.path)
+        return sorted(self.walk(prefix), key=lambda file: file.path)
 
     def exists(self, path: str) -> bool:
         """Is there an object at `path`?"""
@@ -158,7 +158,7 @@ class ObjectStorage:
 
     def delete(self, paths: Iterable[str]) -> None:
         """Up to 1,000 in one request."""
-        doomed = list(paths)
+        doomed = [inside(path) for path in paths]
         if doomed:
             with self._told(doomed[0]):
                 self._obstore.delete(self._store, doomed)
@@ -166,7 +166,7 @@ class ObjectStorage:
     def move(self, path: str, to: str) -> None:
         """Copy, then delete: after a crash in between there are two."""
         with self._told(path):
-            self._obstore.rename(self._store, path, to)
+            self._obstore.rename(self._store, path, inside(to))
 
     def probe(self) -> None:
         """Create one object twice; the second must be refused."""
@@ -206,7 +206,9 @@ class ObjectStorage:
 
     @contextmanager
     def _told(self, path: str) -> Iterator[None]:
-        """Errors of the bucket as ours."""
+        """No path leads out of the prefix; errors of the bucket as ours."""
+        if path:
+            inside(path)
         try:
             yield
         except (

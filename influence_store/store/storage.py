@@ -1,17 +1,21 @@
 """Where do the bytes of a store lie? What the store asks of a folder, or of an object storage.
 
-Paths are relative to the store's root and written with `/`. Whatever the place: what `put` or
-`create` returned from, and what `settle` was called on, survives a power cut; nothing is ever seen
-half written.
+Paths are relative to the store's root and written with `/`; one that leads out of it is refused
+(see `inside`). Whatever the place: what `put` or `create` returned from, and what `settle` was
+called on, survives a power cut; nothing is ever seen half written.
 """
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
+from pathlib import PurePath
 from typing import TYPE_CHECKING, Protocol
 
+from influence_store.errors import IntegrityError
+
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
     from contextlib import AbstractContextManager
     from io import BufferedIOBase
 
@@ -40,8 +44,12 @@ class Storage(Protocol):
         """What LanceDB opens for the table at `path`."""
         ...
 
+    def walk(self, prefix: str = "") -> Iterator[StoredFile]:
+        """Every file below the folder `prefix`, as it is found."""
+        ...
+
     def files(self, prefix: str = "") -> list[StoredFile]:
-        """Every file below the folder `prefix`, in path order."""
+        """The same in path order."""
         ...
 
     def exists(self, path: str) -> bool:
@@ -79,3 +87,14 @@ class Storage(Protocol):
     def probe(self) -> None:
         """Fail now if the place cannot be written, or would let two writers create one file."""
         ...
+
+
+def inside(path: str) -> str:
+    """Return `path`, which may come from a catalog; IntegrityError if it can leave the root."""
+    parts = path.replace(os.sep, "/").split("/")
+    if PurePath(path).anchor or {"", ".", ".."} & {*parts}:
+        raise IntegrityError(
+            f"{path!r} is no path inside a store",
+            hint="whoever wrote it changed the catalog or a backup by hand; restore from a backup",
+        )
+    return path

@@ -34,6 +34,8 @@ OWN = tuple(table.name for table in SQLModel.metadata.sorted_tables if table.nam
 RIGHTS = ("SELECT", "INSERT", "UPDATE", "DELETE")
 #: TRUNCATE and foreign keys do not heed row-level security, a trigger sees every row.
 _FORBIDDEN = ("TRUNCATE", "REFERENCES", "TRIGGER")
+#: Whom row-level security never holds back.
+SUPERUSER, OWNER, _BYPASSES = "is a superuser", "owns the tables", "has BYPASSRLS"
 _ROLE = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 
 
@@ -43,6 +45,19 @@ class Team:
 
     role: str
     rights: dict[str, list[str]]
+
+
+@dataclass(frozen=True)
+class Logins:
+    """Who can log in and reach the tables, as far as this login is told.
+
+    `role` is who this login works as; `teams` are the logins that work in each team, or may become
+    it; `unbound` says of a login why row-level security does not hold it back.
+    """
+
+    role: str
+    teams: dict[str, list[str]]
+    unbound: dict[str, str]
 
 
 def check_role(role: str) -> str:
@@ -78,11 +93,42 @@ def members(database: Database) -> list[str]:
     sql = (
         "select distinct grantee from information_schema.role_table_grants join pg_tables "
         "on schemaname = table_schema and tablename = table_name where tablename = 'run' "
-        "and schemaname = current_schema and privilege_type = 'INSERT' and grantee <> tableowner "
-        "order by grantee"
+        "and schemaname = current_schema and privilege_type = 'INSERT' "
+        "and grantee not in (tableowner, 'PUBLIC') order by grantee"
     )
     with told(), database.engine.connect() as connection:
         return list(connection.execute(text(sql)).scalars())
+
+
+def logins(database: Database) -> Logins | None:
+    """Of every login role of the server; None on SQLite."""
+    if not database.is_postgres:
+        return None
+    let_in = members(database)
+    with told(), database.engine.connect() as connection:
+        words = {"superuser": SUPERUSER, "bypasses": _BYPASSES, "owner": OWNER}
+        rows = connection.execute(text(_LOGINS), {"teams": let_in, **words}).all()
+        role = _one(connection, "current_user")
+    found = Logins(role, {team: [] for team in let_in}, {})
+    for login, mine, reaches, why in rows:
+        for team in mine if why is None else ():
+            found.teams[team].append(login)
+        if reaches and (why is not None or not mine):
+            found.unbound[login] = why or "has rights on the tables, but is in no team"
+    return found
+
+
+_LOGINS = """
+select rolname,
+    array(select team from unnest(cast(:teams as text[])) team
+          where pg_has_role(pg_roles.oid, team, 'MEMBER') order by team),
+    has_table_privilege(pg_roles.oid, 'run', 'SELECT')
+        or has_table_privilege(pg_roles.oid, 'run', 'INSERT'),
+    case when rolsuper then :superuser when rolbypassrls then :bypasses
+         when pg_has_role(pg_roles.oid, tableowner, 'MEMBER') then :owner end
+from pg_roles, pg_tables
+where rolcanlogin and schemaname = current_schema and tablename = 'run' order by rolname
+"""
 
 
 def unbound(database: Database) -> str | None:
@@ -154,7 +200,7 @@ def _refuse_unbound(connection: Connection, role: str) -> None:
     )
     why = _bypass(connection, role)
     if why is None and connection.execute(owns, {"role": role}).scalar_one():
-        why = "owns the tables"
+        why = OWNER
     if why is not None:
         raise Forbidden(
             f"{role} {why}: row-level security would not hold it back",
@@ -204,8 +250,8 @@ def _bypass(connection: Connection, role: str) -> str | None:
     sql = text("select rolsuper, rolbypassrls from pg_roles where rolname = :role")
     superuser, bypasses = connection.execute(sql, {"role": role}).one()
     if superuser:
-        return "is a superuser"
-    return "has BYPASSRLS" if bypasses else None
+        return SUPERUSER
+    return _BYPASSES if bypasses else None
 
 
 def _one(connection: Connection, expression: str) -> str:

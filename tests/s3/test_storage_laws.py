@@ -9,7 +9,8 @@ import time
 
 import pytest
 
-from influence_store.errors import NotFound
+from influence_store.errors import IntegrityError, NotFound, UsageError
+from influence_store.store.location import create
 
 LARGE = 20_000_003  # three parts of an object
 
@@ -81,18 +82,46 @@ def test_files_are_listed_in_path_order_with_size_and_time(storage):
         assert before - 2 <= file.modified <= time.time() + 2  # S3 tells whole seconds
 
 
-def test_more_files_than_fit_a_page_are_listed_and_deleted(objects):
+def test_more_files_than_fit_a_page_are_listed_and_deleted(objects, s3):
     # Only of interest where lists and deletions come in pages of 1,000.
     from moto.s3.models import s3_backends
 
-    wanted = [f"tmp/{k:04d}" for k in range(1001)]
+    wanted = [f"{k:04d}" for k in range(1001)]
     bucket, _, prefix = objects.uri.removeprefix("s3://").partition("/")
     server = s3_backends["123456789012"]["aws"]
     for path in wanted:
         server.put_object(bucket, f"{prefix}/{path}", b"")
+    # A foreign place is known by the first page.
+    with pytest.raises(UsageError, match="it holds 0000"):
+        create(objects.uri, "postgresql+psycopg://nobody@nowhere/never")
+    assert len([url for _, url in s3.requests if "list-type" in url]) == 1
     assert paths(objects) == wanted
     objects.delete(wanted)
     assert paths(objects) == []
+
+
+@pytest.mark.parametrize("path", ["../out", "a/../../out", "a/../b", "/nowhere/out", "a//b", "./a"])
+def test_no_path_leads_out_of_the_store(storage, path):
+    def opened():
+        with storage.stream(path):
+            pass
+
+    storage.put("here", b"1")
+    for use in (
+        lambda: storage.table_uri(path),
+        lambda: storage.files(path),
+        lambda: storage.exists(path),
+        lambda: storage.read(path),
+        opened,
+        lambda: storage.put(path, b"2"),
+        lambda: storage.create(path, b"2"),
+        lambda: storage.settle(path),
+        lambda: storage.delete(["here", path]),
+        lambda: storage.move(path, "there"),
+        lambda: storage.move("here", path),
+    ):
+        with pytest.raises(IntegrityError, match="is no path inside a store"):
+            use()
 
 
 def test_deleting_what_is_gone_is_no_error(storage):
