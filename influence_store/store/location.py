@@ -117,6 +117,10 @@ def storage_at(uri: str | Path) -> Storage:
         from influence_store.store.objects import ObjectStorage
 
         return ObjectStorage(text)
+    if text.startswith("s3:/"):
+        raise UsageError(
+            f"{text} has lost a slash", hint="s3://bucket/prefix, as text: a Path drops one"
+        )
     if "://" in text:
         raise UsageError(
             f"{text.partition('://')[0]}:// is no place for a store",
@@ -152,7 +156,7 @@ def _marker(storage: Storage) -> Marker | None:
 
 def _refuse_foreign(storage: Storage) -> None:
     """Our own folders are what an init that was killed leaves behind; anything else is not ours."""
-    for file in storage.files():
+    for file in storage.walk():
         if file.path.partition("/")[0] not in _OWN:
             raise UsageError(
                 f"{storage.uri} is not empty and not a store (it holds {file.path})",

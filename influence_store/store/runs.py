@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from pyroaring import BitMap
 from sqlmodel import Session, col, select, update
 
-from influence_store.errors import Busy, Fenced, StorageError
+from influence_store.errors import Busy, Fenced, InfluenceStoreError, StorageError
 from influence_store.schema.catalog import Artifact, Block, BlockFile, Run
 from influence_store.settings import lease_seconds
 from influence_store.store import blocks as staging
@@ -77,20 +77,28 @@ class ActiveRun:
         dataset_id: int | None = None,
         origin: Mapping[str, str] | None = None,
     ) -> staging.StagedBlock:
-        """Write one block under a path of this run alone; see `blocks.stage`."""
+        """Write one block under a path of this run alone; see `blocks.stage`.
+
+        Fenced if it failed and the claim was lost.
+        """
         self._n_blocks += 1
         path = f"blocks/{kind}/{self.id}-{self._n_blocks:05d}.lance"
-        return staging.stage(
-            self._storage,
-            path,
-            batches,
-            schema,
-            kind=kind,
-            bits=bits,
-            producer_id=producer_id,
-            dataset_id=dataset_id,
-            origin=origin,
-        )
+        try:
+            return staging.stage(
+                self._storage,
+                path,
+                batches,
+                schema,
+                kind=kind,
+                bits=bits,
+                producer_id=producer_id,
+                dataset_id=dataset_id,
+                origin=origin,
+            )
+        except (OSError, InfluenceStoreError):
+            # `gc` takes the files of a run that was given up from under it: then say that.
+            self._database.write(self._held)
+            raise
 
     def publish(
         self,
