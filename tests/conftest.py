@@ -32,6 +32,20 @@ def _tidy(backend, request):
 
 
 @pytest.fixture
+def needs_folder(backend):
+    """For tests whose subject is a folder of a disk: its rights, its space, its own catalog."""
+    if backend.name == "s3":
+        pytest.skip("its subject is a folder of a disk, and this store is in a bucket")
+
+
+@pytest.fixture
+def needs_sqlite(backend):
+    """For tests whose subject is a catalog that lies beside the blocks, in a file."""
+    if backend.name != "sqlite":
+        pytest.skip("its subject is the file of SQLite, and this catalog is in PostgreSQL")
+
+
+@pytest.fixture
 def store(backend, tmp_path):
     from influence_store.store.store import Store
 

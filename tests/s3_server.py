@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import logging
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from datetime import UTC, datetime
+from functools import cache
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
 BUCKET = "stores"
 #: Whatever appears of these in a message has leaked.
@@ -30,7 +32,6 @@ def environment(endpoint: str) -> dict[str, str]:
 @contextmanager
 def s3_server() -> Iterator[str]:
     """The endpoint of a running S3 server with an empty bucket `BUCKET`; no root, no network."""
-    import boto3
     from moto.server import ThreadedMotoServer
 
     logging.getLogger("werkzeug").setLevel(logging.ERROR)  # one line per request otherwise
@@ -39,16 +40,37 @@ def s3_server() -> Iterator[str]:
     host, port = server.get_host_and_port()
     endpoint = f"http://{host}:{port}"
     try:
-        key, secret, _ = CANARIES
-        client = boto3.client(
-            "s3",
-            endpoint_url=endpoint,
-            region_name="us-east-1",
-            aws_access_key_id=key,
-            aws_secret_access_key=secret,
-        )
+        client = s3_client(environment(endpoint))
         client.create_bucket(Bucket=BUCKET)
         client.close()
         yield endpoint
     finally:
         server.stop()
+
+
+def s3_client(told: Mapping[str, str]) -> Any:
+    """boto3 against the server that the environment `told` leads to; one client per server."""
+    return _client(told["AWS_ENDPOINT_URL"], told["AWS_REGION"])
+
+
+@cache
+def _client(endpoint: str, region: str) -> Any:
+    import boto3
+
+    key, secret, _ = CANARIES
+    return boto3.client(
+        "s3",
+        endpoint_url=endpoint,
+        region_name=region,
+        aws_access_key_id=key,
+        aws_secret_access_key=secret,
+    )
+
+
+def age_object(bucket: str, key: str, written: float) -> None:
+    """Set when an object was written, in the server itself: S3 has no request for that."""
+    from moto.core import DEFAULT_ACCOUNT_ID
+    from moto.s3.models import s3_backends
+
+    held = s3_backends[DEFAULT_ACCOUNT_ID]["aws"].buckets[bucket].keys[key]
+    held.last_modified = datetime.fromtimestamp(written, UTC).replace(tzinfo=None)

@@ -3,28 +3,30 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import io
 import json
 import logging
 import re
-import shutil
 import signal
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
 import pytest
 from manifest import MANIFEST
+from raw_path import checksums, raw_path
 from sqlmodel import Session, SQLModel, select
 
 from influence_store.cli import main
 from influence_store.schema.catalog import Run
 from influence_store.store.store import Store
 from influence_store.version import __version__
+
+if TYPE_CHECKING:
+    from raw_path import RawPath
 
 N_ROWS = 40
 #: What a text may try on the terminal, the spreadsheet or the log of whoever looks at it.
@@ -84,17 +86,14 @@ class Facts:
     working: list[tuple[str, str]]
 
 
-def facts_of(store: Store, root: Path) -> Facts:
+def facts_of(store: Store) -> Facts:
     """Everything but the log of finished runs and the counter of unused numbers."""
     tables = [t for t in SQLModel.metadata.sorted_tables if t.name not in ("run", "counter")]
     with store.database.read() as session:
         rows = {table.name: _rows(session, table) for table in tables}
         runs = session.exec(select(Run).where(Run.state == "writing")).all()
-    files = {
-        str(path.relative_to(root)): hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in sorted(root.rglob("*"))
-        if path.is_file() and not path.name.startswith("catalog.sqlite")
-    }
+    files = checksums(raw_path(store.uri))
+    files = {path: sum_ for path, sum_ in files.items() if not path.startswith("catalog.sqlite")}
     return Facts(files, rows, [(run.verb, run.scope) for run in runs])
 
 
@@ -104,12 +103,12 @@ def _rows(session: Session, table) -> list[tuple]:
 
 @dataclass
 class Trial:
-    """A copy of the good store in `root`, and a folder for what is done to it.
+    """A copy of the good store, and a folder for what is done to it.
 
     It may serve the next test too, as long as nothing but refusals happened to it.
     """
 
-    root: Path
+    uri: str
     folder: Path
     selection: str
     ids: list[str]
@@ -117,12 +116,22 @@ class Trial:
     watched: Store
     changed: bool = False
 
+    @property
+    def root(self) -> RawPath:
+        """Where its marker lies, and all else below."""
+        return raw_path(self.uri)
+
+    @property
+    def holdings(self) -> RawPath:
+        """Where blocks and artifacts lie; in PostgreSQL each role has a folder of its own."""
+        return raw_path(self.watched.storage.uri)
+
     def __call__(self, *arguments: object, stdin: Any = None) -> Said:
         self.changed = True
         return self._run(arguments, stdin)
 
     def _run(self, arguments: tuple[object, ...], stdin: Any = None) -> Said:
-        return shell("--store", str(self.root), *map(str, arguments), stdin=stdin)
+        return shell("--store", self.uri, *map(str, arguments), stdin=stdin)
 
     def file(self, name: str, content: bytes | str) -> Path:
         path = self.folder / name
@@ -144,7 +153,7 @@ class Trial:
     def unharmed(self) -> None:
         """The store holds what it held before, and no run is left half-way."""
         before, self.changed = self.changed, True  # if it was harmed
-        after = facts_of(self.watched, self.root)
+        after = facts_of(self.watched)
         assert after.rows == self.before.rows
         assert after.files == self.before.files
         assert after.working == []
@@ -163,28 +172,23 @@ def alpaca(rows) -> str:
 class Good:
     """The store that every trial starts from."""
 
-    root: Path
+    uri: str
     selection: str
     ids: list[str]
-    facts: Facts
 
 
 @pytest.fixture(scope="session")
-def good(tmp_path_factory) -> Good:
+def good(backend, tmp_path_factory) -> Good:
     """Two datasets, embeddings, pairs, points, vectors, an estimator, estimates, a selection."""
     folder = tmp_path_factory.mktemp("good")
-    root = folder / "store"
+    uri, database = backend.new(folder / "store")
 
     def run(*arguments: object) -> Said:
-        import time
-
-        t = time.time()
-        said = shell("--store", str(root), *map(str, arguments))
-        print(arguments[0], round(time.time() - t, 2))
+        said = shell("--store", uri, *map(str, arguments))
         assert said.code == 0, said
         return said
 
-    run("init")
+    run("init", *(("--database", database) if database else ()))
     words = ["red", "green", "blue", "plum", "lime", "teal", "gold", "pink", "grey", "rose"]
     pool = folder / "pool.jsonl"
     pool.write_text(
@@ -206,10 +210,7 @@ def good(tmp_path_factory) -> Good:
     run("train", "pool", "--method", "foreign", "--network", "cosine", "--name", "guess")
     run("fill", "pool")
     selection = run("select", "pool", "--budget", "5", "--json").json()["id"]
-    store = Store.open(root, __version__)
-    facts = facts_of(store, root)
-    store.database.close()
-    return Good(root, selection, ids, facts)
+    return Good(uri, selection, ids)
 
 
 def _score_files(folder: Path, ids: list[str]):
@@ -234,16 +235,17 @@ def _score_files(folder: Path, ids: list[str]):
 
 
 @pytest.fixture(scope="session")
-def _copies(good, tmp_path_factory):
+def _copies(good, backend, tmp_path_factory):
     """The copy that may be used once more; another one after it was changed."""
     kept: list[Trial] = []
 
     def copy() -> Trial:
         if not kept or kept[-1].changed:
-            root = tmp_path_factory.mktemp("copy") / "store"
-            shutil.copytree(good.root, root)
-            watched = Store.open(root, __version__)
-            kept.append(Trial(root, root, good.selection, good.ids, good.facts, watched))
+            folder = tmp_path_factory.mktemp("copy")
+            uri, _ = backend.copy(good.uri, None, folder / "store")
+            watched = Store.open(uri, __version__)
+            facts = facts_of(watched)
+            kept.append(Trial(uri, folder, good.selection, good.ids, facts, watched))
         return kept[-1]
 
     yield copy

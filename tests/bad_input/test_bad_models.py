@@ -151,7 +151,7 @@ def test_the_same_holds_for_estimators_of_pairs(case):
 
 def test_an_estimator_that_was_changed_is_refused_before_it_is_parsed(trial):
     """One flipped bit in the weights loads without an error; its hash does not."""
-    (artifact,) = (path for path in (trial.root / "objects").rglob("*") if path.is_file())
+    (artifact,) = (path for path in (trial.holdings / "objects").rglob("*") if path.is_file())
     content = bytearray(artifact.read_bytes())
     content[len(content) // 2] ^= 1
     artifact.write_bytes(content)

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from good_store import shell
+from good_store import facts_of, shell
 from sqlalchemy import text
 
 from influence_store.errors import UsageError
@@ -75,7 +74,7 @@ def test_where_the_system_has_no_table_nothing_is_refused(tmp_path, monkeypatch)
 
 @pytest.mark.parametrize("revision", ["9999", "0000", "", "x\x1b[31m"])
 def test_another_schema_is_refused_with_both_versions_and_the_way_out(trial, revision):
-    store = Store.open(trial.root, __version__)
+    store = Store.open(trial.uri, __version__)
     with store.database.engine.execution_options(writes=True).begin() as connection:
         connection.execute(text("update alembic_version set version_num = :v"), {"v": revision})
     store.database.close()
@@ -96,6 +95,7 @@ def test_what_is_no_store_is_none(tmp_path):
         (("--store", tmp_path, "status"), 4, "there is no store at"),
         (("--store", tmp_path, "init"), 2, "is not empty and not a store"),
         (("--store", "ftp://host/x", "status"), 2, "ftp:// is no place for a store\n  a folder"),
+        (("--store", "s3:/bucket/x", "init"), 2, "s3:/bucket/x has lost a slash\n  s3://bucket"),
         (("--store", tmp_path / "notes.txt", "status"), 4, "there is no store at"),
     ):
         said = shell(*map(str, arguments))
@@ -113,6 +113,7 @@ def test_a_marker_that_cannot_be_read_is_named(trial, content):
     assert "restore it from a backup" in said.err
 
 
+@pytest.mark.usefixtures("needs_sqlite")
 @pytest.mark.parametrize("content", [b"", b"not a database" * 99])
 def test_a_catalog_that_is_no_database_is_named(trial, content):
     trial.watched.database.close()
@@ -134,7 +135,7 @@ def test_a_store_that_lost_its_marker_and_catalog_is_none(trial):
 
 def test_a_lance_table_of_a_format_from_the_future_is_named_and_nothing_is_written(trial):
     """Its manifest asks the reader for features that do not exist yet."""
-    for manifest in trial.root.glob("blocks/embedding/*/_versions/*.manifest"):
+    for manifest in (trial.holdings / "blocks" / "embedding").rglob("*.manifest"):
         manifest.write_bytes(_with_future_flags(manifest.read_bytes()))
     said = trial("top", "pool", trial.ids[0])
     assert said.code in (7, 8), said
@@ -175,6 +176,7 @@ def way_to(folder: Path) -> list[Path]:
     return [one for one in (folder, *folder.parents) if "pytest-" in str(one)]
 
 
+@pytest.mark.usefixtures("needs_sqlite")
 def test_a_read_only_store_can_be_read_and_refuses_to_be_written(trial):
     trial.watched.database.close()
     assert not (trial.root / "catalog.sqlite-wal").exists()
@@ -195,6 +197,7 @@ def test_a_read_only_store_can_be_read_and_refuses_to_be_written(trial):
     trial.unharmed()
 
 
+@pytest.mark.usefixtures("needs_folder")
 def test_a_store_that_may_not_be_entered_is_forbidden(trial):
     trial.root.chmod(0o700)
     with as_nobody(*way_to(trial.root.parent)):
@@ -203,8 +206,10 @@ def test_a_store_that_may_not_be_entered_is_forbidden(trial):
     assert "store.json: Permission denied" in said.err
 
 
-def test_a_copy_of_a_store_is_a_store(trial, tmp_path):
+def test_a_copy_of_a_store_is_a_store(trial, copy_store, tmp_path):
     """The harness itself: what every other test starts from is sound."""
-    shutil.copytree(trial.root, tmp_path / "copy")
-    assert trial.unharmed() is None
+    copy = Store.open(copy_store(trial.uri, tmp_path / "copy"), __version__)
+    assert facts_of(copy).rows == trial.before.rows
+    copy.database.close()
+    trial.unharmed()
     assert trial("status", "--json").json()["contents"] == 48

@@ -43,7 +43,7 @@ class Odd:
     ],
 )
 def test_an_embedder_that_does_not_keep_its_promise_leaves_no_trace(trial, third, told):
-    store = Store.open(trial.root, __version__)
+    store = Store.open(trial.uri, __version__)
     version = store.version("pool")
     with pytest.raises(Exception, match=told) as caught:
         embed(store, version, Odd(third), "odd")
@@ -111,14 +111,14 @@ def test_a_dimension_that_makes_no_sense_is_refused(trial, dim):
 
 def test_vectors_of_two_embedders_are_never_compared_though_they_are_as_wide(trial):
     """`hostile` has hashing:16 only; a new embedder of that dimension is another column."""
-    store = Store.open(trial.root, __version__)
+    store = Store.open(trial.uri, __version__)
     odd = Odd([1, 2, 3, 4])
     embed(store, store.version("pool"), odd, "odd")
     store.database.close()
     said = trial("select", "pool", "--budget", "3", "--target", "hostile", "--kernel", "cosine")
     assert said.code == 0  # by the embedder that both have
     odd.facts = {**odd.facts, "engine": "odder"}
-    store = Store.open(trial.root, __version__)
+    store = Store.open(trial.uri, __version__)
     assert embed(store, store.version("pool"), odd, "odd").computed == 40
     store.database.close()
 

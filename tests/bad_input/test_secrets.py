@@ -106,7 +106,7 @@ def test_interrupting_does_not_repeat_a_secret_that_was_typed(trial, monkeypatch
         raise click.exceptions.Abort
 
     monkeypatch.setattr("influence_store.jobs.status.status", interrupted)
-    said = trial("--store", f"{trial.root}", "status")
+    said = trial("--store", trial.uri, "status")
     assert said.code == 130
     assert "To go on: influence-store" in said.err
 

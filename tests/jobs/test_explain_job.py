@@ -17,7 +17,8 @@ from influence_store.jobs.stored_selection import StoredSelection, stored_select
 from influence_store.schema.catalog import Selection
 from influence_store.selection.functions.facility_location import FacilityLocation
 from influence_store.selection.views import ArrayView, SelfCovered
-from influence_store.store.store import Store, Version
+from influence_store.store.store import Store
+from influence_store.store.versions import Version
 
 ROWS, BUDGET = 60, 12
 

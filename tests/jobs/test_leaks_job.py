@@ -193,10 +193,9 @@ def test_a_threshold_outside_its_range_is_refused(wrong):
 
 KILLED = """
 import sys
-from pathlib import Path
 from influence_store.jobs.leaks import leaks
 from influence_store.store.store import Store
-store = Store.open(Path(sys.argv[1]), "test")
+store = Store.open(sys.argv[1], "test")
 leaks(store, store.version("pool"), store.version("exam"))
 """
 

@@ -255,11 +255,10 @@ def test_the_report_shows_the_largest_clusters_and_the_next_command(make):
 
 KILLED = """
 import sys
-from pathlib import Path
 from influence_store.jobs import near_duplicates as job
 from influence_store.store.store import Store
 job.KEY_ROWS = job.WORD_ROWS = job.TWIN_ROWS = 6
-store = Store.open(Path(sys.argv[1]), "test")
+store = Store.open(sys.argv[1], "test")
 job.near_duplicates(store, store.version("demo"), job.Alike(cosine=0.9))
 """
 

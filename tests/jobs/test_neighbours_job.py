@@ -16,7 +16,7 @@ from influence_store.schema.catalog import Artifact, Run
 from influence_store.selection.neighbours.cells import train_cells
 from influence_store.selection.neighbours.index import build_neighbours
 from influence_store.selection.neighbours.search import search
-from influence_store.store.store import Version
+from influence_store.store.versions import Version
 
 N, DIM, K = 360, 24, 10
 #: Rows do not start at 0, nor do they lie side by side.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
+from raw_path import raw_path, sizes
 
 from influence_store.errors import IntegrityError, NotFound, UsageError
 
@@ -103,13 +104,18 @@ def test_a_second_pull_brings_nothing(third, team):
     assert "nothing new" in third("pull", str(run.root))
 
 
-def test_no_text_of_the_other_store_comes_along(third, team):
+def test_no_text_of_the_other_store_comes_along(third, team, tmp_path, write_rows):
     run, _, _ = team
     third("pull", str(run.root), "--estimator", "all")
     ours = {row["sample_id"] for row in third.json("query", "select sample_id from samples")}
     assert len(ours) == 60
-    secret = json.loads((run.root.parent / "a.jsonl").read_text().splitlines()[3])["instruction"]
-    assert all(secret.encode() not in p.read_bytes() for p in third.root.rglob("*") if p.is_file())
+    secret = json.loads(write_rows(tmp_path / "x.jsonl", [3]).read_text())["instruction"].encode()
+    there, here = (
+        [(root / path).read_bytes() for path in sizes(root)]
+        for root in (raw_path(run.root), raw_path(third.root))
+    )
+    assert any(secret in content for content in there)
+    assert not any(secret in content for content in here)
 
 
 def test_only_named_columns_are_pulled(third, team):
@@ -129,7 +135,7 @@ def test_a_store_does_not_pull_from_itself(team):
 def test_damaged_bytes_there_are_not_taken(third, second, team, tmp_path, open_cli, copy_store):
     run, _, _ = team
     copy = open_cli(copy_store(run.root, tmp_path / "copy"))
-    for victim in copy.root.rglob("blocks/points/*/data/*.lance"):
+    for victim in raw_path(copy.root).rglob("blocks/points/*/data/*.lance"):
         content = bytearray(victim.read_bytes())
         content[len(content) // 3] ^= 1
         victim.write_bytes(content)
@@ -153,10 +159,12 @@ def test_a_foreign_estimator_is_not_used_before_it_was_measured_here(third, team
     assert "influence-store evaluate tuned --on c" in selected
 
 
-def test_a_foreign_estimator_is_judged_on_samples_it_never_saw(third, team, tiny_llm, write_rows):
+def test_a_foreign_estimator_is_judged_on_samples_it_never_saw(
+    third, team, tiny_llm, tmp_path, write_rows
+):
     run, _, _ = team
     third("pull", str(run.root), "--estimator", "tuned")
-    more = write_rows(third.root.parent / "d.jsonl", range(300, 360))
+    more = write_rows(tmp_path / "d.jsonl", range(300, 360))
     third("ingest", str(more), "--dataset", "d")
     third("embed", "d", "--embedder", "hashing:32")
     third("label", "d", "--model", str(tiny_llm), "--pairs", "600")

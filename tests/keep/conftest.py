@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import dying
 import numpy as np
 import pytest
+from raw_path import raw_path, sizes
 from sqlmodel import select
 
 from influence_store.embedding.hashing import HashingEmbedder
@@ -19,6 +21,9 @@ from influence_store.jobs.publish_selection import new_selection, publish_select
 from influence_store.schema.catalog import Block
 from influence_store.store.store import Store
 from influence_store.version import __version__
+
+if TYPE_CHECKING:
+    from raw_path import RawPath
 
 DIM = 8
 
@@ -38,9 +43,9 @@ class Scene:
     inputs: Path
 
     @property
-    def root(self) -> Path:
+    def root(self) -> RawPath:
         """Where the bytes are."""
-        return self.store.storage.root
+        return raw_path(self.store.storage.uri)
 
     def ingest(self, numbers, dataset="demo"):
         path = write_rows(self.inputs / f"{dataset}-{min(numbers)}-{max(numbers)}.jsonl", numbers)
@@ -68,7 +73,7 @@ class Scene:
         with self.store.database.read() as session:
             return session.exec(live.order_by(Block.id.desc())).first()
 
-    def data_file(self, kind) -> Path:
+    def data_file(self, kind) -> RawPath:
         """Where the values of that block lie."""
         (path,) = (self.root / self.block(kind).path / "data").iterdir()
         return path
@@ -87,12 +92,11 @@ class Scene:
 
     def files(self):
         """Paths below the root of all blocks and objects."""
-        return {
-            path.relative_to(self.root).as_posix()
-            for folder in ("blocks", "objects")
-            for path in (self.root / folder).rglob("*")
-            if path.is_file()
-        }
+        return {path for path in sizes(self.root) if path.startswith(("blocks/", "objects/"))}
+
+    def files_of(self, kind):
+        """Those of the newest live block of a kind; LanceDB writes one fewer into a bucket."""
+        return {path for path in self.files() if path.startswith(f"{self.block(kind).path}/")}
 
 
 @pytest.fixture(autouse=True)
@@ -114,20 +118,21 @@ def children():
 def built(backend, tmp_path_factory):
     """40 samples in demo@1, embedded; a selection of five; an artifact. To be copied."""
     folder = tmp_path_factory.mktemp("keep")
-    store, _ = Store.init(*_told(backend.new(folder / "store")))
+    uri, database = backend.new(folder / "store")
+    store, _ = Store.init(uri, __version__, database)
     made = Scene(store, folder)
     made.ingest(range(40))
     made.embed()
     made.select()
     made.artifact()
     store.database.close()
-    return folder / "store"
+    return uri
 
 
 @pytest.fixture
 def scene(built, backend, tmp_path):
     """A copy of it."""
-    uri, database = backend.copy(str(built), None, tmp_path / "copy")
+    uri, database = backend.copy(built, None, tmp_path / "copy")
     store = Store.open(uri, __version__, database)
     (tmp_path / "inputs").mkdir()
     yield Scene(store, tmp_path / "inputs")
@@ -142,8 +147,3 @@ def elsewhere(backend, tmp_path):
         return backend.new(tmp_path / word)
 
     return name
-
-
-def _told(place):
-    uri, database = place
-    return uri, __version__, database

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import time
 from collections import namedtuple
 
 import pytest
+from raw_path import age
 from sqlmodel import select
 
 from influence_store.errors import Busy, Fenced
@@ -45,11 +45,6 @@ def dead_run(scene, state="failed"):
     return run.id
 
 
-def age(path, seconds):
-    then = time.time() - seconds
-    os.utime(path, (then, then))
-
-
 def block_rows(scene):
     with scene.store.database.read() as session:
         return {row.id for row in session.exec(select(Block)).all()}
@@ -63,12 +58,13 @@ def test_a_whole_store_has_nothing_to_remove(scene):
 
 
 def test_a_dry_run_writes_nothing_at_all(scene):
+    retired = scene.files_of("embedding")
     path = stray(scene, dead_run(scene))
     scene.retire("embedding", 2 * DAY)
     before, runs = scene.files(), len(verify_store(scene.store).lines())
     report = gc(scene.store)
     assert (report.done, report.tables_of_dead_runs.files) == (False, 1)
-    assert report.retired_blocks.files == 4
+    assert report.retired_blocks.files == len(retired)
     assert path in scene.files() == before
     assert runs == len(verify_store(scene.store).lines())
     with scene.store.database.read() as session:

@@ -33,14 +33,15 @@ def values(store):
 
 @pytest.mark.parametrize("step", [*GC_STEPS, "gc-deleted:2", "gc-deleted:3"])
 def test_a_killed_gc_loses_nothing_and_the_next_takes_the_rest(scene, place, step):
+    retired = scene.files_of("selection")
     scene.retire("selection")
     scene.select()
-    before, wanted = values(scene.store), len(scene.files()) - 4
+    before, wanted = values(scene.store), scene.files() - retired
     killed("gc", step, place)
     assert verify_store(scene.store).problems == []
     assert values(scene.store) == before
     gc(scene.store, grace=0, act=True)
-    assert len(scene.files()) == wanted
+    assert scene.files() == wanted
     report = verify_store(scene.store)
     assert (report.problems, report.leftover_files) == ([], 0)
 
@@ -58,7 +59,7 @@ def test_a_killed_repair_is_finished_by_the_next(scene, place, step):
 
 @pytest.mark.parametrize("step", BACKUP_STEPS)
 def test_a_killed_backup_leaves_the_earlier_one_whole(scene, place, tmp_path, elsewhere, step):
-    backup(scene.store, tmp_path / "backup")
+    earlier = backup(scene.store, tmp_path / "backup").copied.files
     scene.ingest(range(40, 50))
     killed("backup", step, place, tmp_path / "backup")
     report = restore(tmp_path / "backup", *elsewhere("new"))
@@ -67,7 +68,7 @@ def test_a_killed_backup_leaves_the_earlier_one_whole(scene, place, tmp_path, el
     assert restored.version("demo").number == (2 if step == "backup-sealed" else 1)
     restored.database.close()
     again = backup(scene.store, tmp_path / "backup")
-    assert again.copied.kept_files >= 17
+    assert again.copied.kept_files >= earlier
     assert len(list((tmp_path / "backup" / "catalogs").iterdir())) == 1
 
 

@@ -69,6 +69,7 @@ def test_a_quick_look_finds_every_missing_and_every_cut_file(scene):
     assert codes(verify_store(scene.store)) == {("size", path) for path in paths}
 
 
+@pytest.mark.usefixtures("needs_folder")
 def test_the_hint_that_nobody_reads_may_say_anything(scene):
     for path in scene.root.rglob(ADVISORY):
         path.write_bytes(b"?")

@@ -53,12 +53,12 @@ def run(work: Callable[..., None], *arguments: Any) -> int:
     return finish(start(work, *arguments))
 
 
-def wait_until(true: Callable[[], bool], seconds: float = 300) -> None:
-    """Poll; AssertionError when it does not become true in time."""
+def wait_until(true: Callable[[], bool], seconds: float = 300, pause: float = 0.005) -> None:
+    """Poll every `pause` seconds; AssertionError when it does not become true in time."""
     end = time.monotonic() + seconds
     while not true():
         assert time.monotonic() < end, "nothing happened"
-        time.sleep(0.005)
+        time.sleep(pause)
 
 
 @contextmanager

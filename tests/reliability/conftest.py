@@ -2,33 +2,26 @@
 
 from __future__ import annotations
 
-import os
 from importlib.util import find_spec
 
-import backend as suite
 import children
 import pytest
-from backends import S3, Places
+from backends import Places
 from workers import Scene
 
 
 def pytest_collection_modifyitems(items):
     """Torch takes seconds to import: only for those who need it, before the first child starts."""
-    needed = any(item.path.stem == "test_kills_at_every_step" for item in items)
+    named = ("test_kills_at_every_step", "test_label_kills")
+    needed = any(item.path.stem in named for item in items)
     if needed and find_spec("torch"):
         children.preload("warm_torch")
 
 
 @pytest.fixture(scope="session")
-def places(request, tmp_path_factory):
-    """$INFLUENCE_STORE_TEST_BACKEND: sqlite, postgres, or (here only) s3."""
-    folder = tmp_path_factory.mktemp("places")
-    if os.environ.get(suite.VARIABLE) != "s3":
-        yield Places(request.getfixturevalue("backend"), folder)
-        return
-    made = S3()
-    yield Places(made, folder)
-    made.close()
+def places(backend, tmp_path_factory):
+    """Stores on the backend of the suite."""
+    return Places(backend, tmp_path_factory.mktemp("places"))
 
 
 @pytest.fixture

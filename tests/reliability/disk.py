@@ -9,6 +9,8 @@ journaled   any sync of anything brings all names to the disk (ext4: one journal
             still needs its own sync: those files are there and empty. This is how a catalog comes
             to name a block that is zero bytes long (reliability.md §3.2: 6 of 6)
 
+A killed process loses nothing of this: what programs saw before its next call is what is left.
+
 Replaying to the end must give exactly the files that lie there: `differences` proves that the
 trace missed nothing.
 """
@@ -62,6 +64,16 @@ class Cut:
     witness: bytes
 
 
+@dataclass(frozen=True)
+class Kill:
+    """The process dies here: what lies there, and what the witness had told before."""
+
+    after: str
+    folders: frozenset[str]
+    tree: dict[str, bytes]
+    witness: bytes
+
+
 class Disk:
     """The files below `root`, all of them on the disk when the trace begins.
 
@@ -95,6 +107,17 @@ class Disk:
                 yield Cut(f"{call.name} {name}", self.survivors(), self._told)
         yield Cut("everything", self.survivors(), self._told)
 
+    def kills(self, calls: Iterable[Call]) -> Iterator[Kill]:
+        """A kill at the start, and after every call that changed a name or a byte."""
+        left = self._kill("nothing")
+        yield left
+        for call in calls:
+            self.apply(call)
+            then = self._kill(f"{call.name} {self._inside(call.path) or call.path}")
+            if (then.folders, then.tree) != (left.folders, left.tree):
+                left = then
+                yield left
+
     def survivors(self) -> dict[str, dict[str, bytes]]:
         """The files that a cut leaves now, by kind of disk."""
         return {
@@ -105,6 +128,10 @@ class Disk:
             }
             for kind in KINDS
         }
+
+    def _kill(self, after: str) -> Kill:
+        tree = {name: bytes(file.seen) for name, file in self._names.items()}
+        return Kill(after, frozenset(self._folders), tree, self._told)
 
     def differences(self) -> list[str]:
         """Files that are not there, or not so, as the model says: calls that it did not see."""

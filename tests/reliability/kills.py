@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from workers import Scene
 
 #: Kills before a scene is judged and the next begins with a fresh store, which is small and fast.
-KILLS_PER_STORE = 25
+KILLS_PER_STORE = 10
 
 
 @dataclass

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from backends import Places
 
 READERS, WRITERS = 16, 2
-#: More than this is growth, of what a process had at the end of its second store.
+#: More than this is growth, of what a process had after the first third of its stores.
 GROWTH = 0.05
 
 
@@ -50,26 +50,38 @@ def play(act: Callable[[Scene], None], scenes: list[Scene]) -> None:
 def load(
     places: Places,
     folder: Path,
-    seconds: float,
-    stores: int,
-    seed: int,
+    *,
+    seconds: float = 0,
+    reads: int = 0,
+    stores: int = 1,
+    seed: int = 0,
     told: Callable[[Outcome], None] = lambda _outcome: None,
+    pace: float = 1.0,
 ) -> Outcome:
-    """The load for `seconds`, over `stores` stores; each is judged when it is over."""
+    """The load for so many seconds and reads at least, over `stores` stores.
+
+    Each store is judged when its share is over. Processes rest `pace` times as long between two
+    acts, to leave room for others on the machine.
+    """
     scenes = [
         Scene(places.fresh(), folder / f"scene-{number}", seed + number).make()
         for number in range(stores)
     ]
-    acts: dict[str, Callable[[Scene], None]] = {
-        **{f"reader-{k}": partial(workers.reader, number=k, pause=0.05) for k in range(READERS)},
-        **{f"writer-{k}": partial(workers.writer, number=k, pause=0.5) for k in range(WRITERS)},
-        "collector-0": partial(workers.collector, number=0, pause=1.0),
+    acts = [
+        *[(f"reader-{k}", workers.reader, k, 0.05) for k in range(READERS)],
+        *[(f"writer-{k}", workers.writer, k, 0.5) for k in range(WRITERS)],
+        ("collector-0", workers.collector, 0, 1.0),
+    ]
+    cast = {
+        name: children.start(play, partial(act, number=number, pause=pause * pace), scenes)
+        for name, act, number, pause in acts
     }
-    cast = {name: children.start(play, act, scenes) for name, act in acts.items()}
     whole, footprints = Outcome(), []
     for scene in scenes:
         (scene.folder / "begin").touch()
         time.sleep(seconds / stores)
+        enough = partial(_read_often, scene, reads / stores, cast)
+        children.wait_until(enough, 3600, pause=0.2)
         footprints.append({name: footprint(process) for name, process in cast.items()})
         scene.stop()
         left = partial(_left, scene, cast)
@@ -97,18 +109,27 @@ def footprint(process: BaseProcess) -> Footprint:
     return Footprint(1024 * int(private[0]), files)
 
 
+def _read_often(scene: Scene, reads: float, cast: dict[str, BaseProcess]) -> bool:
+    """Has every reader done its share? Also where one has died, which will be told."""
+    if not all(process.is_alive() for process in cast.values()):
+        return True
+    journals = [scene.journals / f"reader-{number}.jsonl" for number in range(READERS)]
+    told = [path.read_bytes().count(b'"what": "read"') if path.exists() else 0 for path in journals]
+    return sum(told) >= reads and min(told) > 0
+
+
 def _left(scene: Scene, cast: dict[str, BaseProcess]) -> bool:
     living = sum(process.is_alive() for process in cast.values())
     return len(list(scene.folder.glob("left-*"))) >= min(living, len(cast)) or living == 0
 
 
 def _grown(footprints: list[dict[str, Footprint]]) -> list[Violation]:
-    """Compare the last store with the second: the first still warms up."""
+    """Compare the last store with one by which caches and allocators have warmed up."""
     if len(footprints) < 4:
         return []
     broken = []
     for name in footprints[0]:
-        first, last = footprints[1][name], footprints[-1][name]
+        first, last = footprints[len(footprints) // 3][name], footprints[-1][name]
         if last.files > first.files or last.memory > (1 + GROWTH) * first.memory:
             told = f"{name} had {first}, has {last}"
             broken.append(Violation("growth", told))

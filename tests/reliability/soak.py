@@ -23,7 +23,8 @@ import damage
 import load
 import power
 import zombies
-from backends import KINDS, Places
+from backend import KINDS
+from backends import Places
 from history import Violation
 from kills import Outcome, kill_at_random
 from workers import Scene
@@ -55,6 +56,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--kills", type=int, default=0, help="random kill -9")
     parser.add_argument("--load-minutes", type=float, default=0, help="16 readers, 2 writers, gc")
+    parser.add_argument("--pace", type=float, default=1, help="of the load: rests so much longer")
     parser.add_argument("--zombies", type=int, default=0, help="writers stopped past their lease")
     parser.add_argument("--corruptions", type=int, default=0, help="changed files")
     parser.add_argument("--power-cuts", type=int, default=0, help="ingests, cut after every sync")
@@ -74,7 +76,15 @@ def _wanted(asked: argparse.Namespace, places: Places, folder: Path):
     def loaded() -> Outcome:
         seconds = 60 * asked.load_minutes
         stores = max(1, round(seconds / 120))
-        return load.load(places, folder / "load", seconds, stores, asked.seed, _progress)
+        return load.load(
+            places,
+            folder / "load",
+            seconds=seconds,
+            stores=stores,
+            seed=asked.seed,
+            told=_progress,
+            pace=asked.pace,
+        )
 
     def zombie() -> Outcome:
         return _zombies(scene("zombies"), asked.zombies)
@@ -84,6 +94,9 @@ def _wanted(asked: argparse.Namespace, places: Places, folder: Path):
 
     def cut() -> Outcome:
         return power.cut_everywhere(scene("power"), asked.power_cuts)
+
+    def replayed() -> Outcome:
+        return crashes.replayed(crashes.prepared(scene("replayed")), told=_progress)
 
     def crashed() -> Outcome:
         prepared = crashes.prepared(scene("crashes"))
@@ -96,6 +109,7 @@ def _wanted(asked: argparse.Namespace, places: Places, folder: Path):
         ("zombies", asked.zombies, zombie, "sleepers"),
         ("corruption sweep", asked.corruptions, corrupted, "changes"),
         ("power cuts (model)", asked.power_cuts, cut, "cuts opened"),
+        ("kills between system calls (replayed)", asked.crash_points, replayed, "points"),
         ("kills at system calls", asked.crash_points, crashed, "points"),
     ]
     return [(name, run, trials) for name, wanted, run, trials in table if wanted]

@@ -1,7 +1,8 @@
 """A warm parent for killed children: imports are paid once, then every process is one fork.
 
 Preloaded by the fork server and imported by nobody else. It imports and configures, and does no
-work: a thread pool started here would be missing in every child.
+work: a thread pool started here would be missing in every child. LanceDB, whose import takes
+seconds, keeps one idle thread and starts it again after a fork.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ warnings.filterwarnings("ignore", message="lance is not fork-safe")
 warnings.filterwarnings("ignore", message="lancedb fork support is experimental")
 logging.getLogger("lance").setLevel(logging.ERROR)
 
+import lance  # noqa: E402, F401
+import lancedb  # noqa: E402, F401
 import tenacity  # noqa: E402, F401
 from sqlalchemy.orm import configure_mappers  # noqa: E402
 

@@ -85,7 +85,7 @@ def writer(scene: Scene, number: int, pause: float = 0.0) -> None:
     _live(scene, f"writer-{number}", work)
 
 
-def reader(scene: Scene, number: int, pause: float = 0.02) -> None:
+def reader(scene: Scene, number: int, pause: float = 0.2) -> None:
     """Read the head again and again, whole."""
 
     def work(store: Store, journal: Journal) -> None:
@@ -99,7 +99,7 @@ def reader(scene: Scene, number: int, pause: float = 0.02) -> None:
     _live(scene, f"reader-{number}", work)
 
 
-def collector(scene: Scene, number: int, pause: float = 0.2) -> None:
+def collector(scene: Scene, number: int, pause: float = 1.0) -> None:
     """Remove what no live run and no version needs."""
     gc.BALLAST_BYTES = 1  # what a full disk would need is no matter here
 
@@ -129,7 +129,10 @@ def _live(scene: Scene, name: str, work: Callable[[Store, Journal], None]) -> No
     except Exception as error:
         journal.fail(name, error)
         raise
-    journal.write("end")
+    else:
+        journal.write("end")
+    finally:
+        journal.close()
 
 
 def _insist(
@@ -148,7 +151,7 @@ def _insist(
             return True
         if scene.over:
             return False
-        time.sleep(random.uniform(0.005, 0.02) * min(attempt, 5))
+        time.sleep(random.uniform(0.05, 0.2) * min(attempt, 4))
     raise AssertionError
 
 

@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from influence_store.protocols import Embedder, Floats
-    from influence_store.store.store import Store, Version
+    from influence_store.store.store import Store
+    from influence_store.store.versions import Version
 
 DATASET = "demo"
 EMBEDDER = "hashing:16"
