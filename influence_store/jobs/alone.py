@@ -9,6 +9,7 @@ from sqlmodel import select
 from influence_store.errors import Busy
 from influence_store.schema.catalog import Run
 from influence_store.store import owner
+from influence_store.store.runs import fence_dead
 
 if TYPE_CHECKING:
     from sqlmodel import Session
@@ -20,13 +21,9 @@ def refuse_others(session: Session, now: float, run_id: str) -> None:
     As a part of a publish: whoever claims later sees what was published.
     """
     others = select(Run).where(Run.state == "writing", Run.id != run_id)
-    for run in session.exec(others).all():
-        if not owner.is_dead(run.owner) and run.lease_until > now:
-            raise Busy(
-                f"{run.verb} is at work: {owner.describe(run.owner)}, "
-                f"for {now - run.started_at:.0f} s; contents can be taken away only between runs",
-                hint="wait for it, or stop it, and run this command again; see `status`",
-            )
-        run.state, run.finished_at = "aborted", now
-        session.add(run)
-    session.flush()
+    if (run := fence_dead(session, session.exec(others).all(), now)) is not None:
+        raise Busy(
+            f"{run.verb} is at work: {owner.describe(run.owner)}, "
+            f"for {now - run.started_at:.0f} s; contents can be taken away only between runs",
+            hint="wait for it, or stop it, and run this command again; see `status`",
+        )

@@ -23,9 +23,9 @@ from influence_store.jobs.gc import BALLAST_BYTES
 from influence_store.jobs.inventory import BALLAST
 from influence_store.output import plain
 from influence_store.schema.catalog import REVISION, Run
-from influence_store.store import owner
 from influence_store.store.local import LocalStorage
 from influence_store.store.location import find
+from influence_store.store.runs import is_alive
 from influence_store.store.teams import OWNER, SUPERUSER, logins
 
 if TYPE_CHECKING:
@@ -296,7 +296,7 @@ def _clocks(location: Location) -> Iterator[Finding]:
     with location.database.read() as session:
         now = location.database.now(session)
     skew = _written_at(location.storage) - now
-    told = f"the place is {skew:+.0f} s against the catalog"
+    told = f"the place is {round(skew):+d} s against the catalog"
     if abs(skew) < _SKEW_SECONDS:
         yield Finding(OK, "clocks", told)
     else:
@@ -318,7 +318,7 @@ def _runs(location: Location) -> Iterator[Finding]:
     with location.database.read() as session:
         now = location.database.now(session)
         writing = session.exec(select(Run).where(Run.state == "writing")).all()
-    dead = [run for run in writing if owner.is_dead(run.owner) or run.lease_until < now]
+    dead = [run for run in writing if not is_alive(run, now)]
     told = f"{len(writing) - len(dead)} at work"
     if dead:
         names = ", ".join(sorted({run.scope for run in dead})[:5])

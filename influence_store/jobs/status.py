@@ -22,6 +22,7 @@ from influence_store.schema.catalog import (
 )
 from influence_store.settings import lease_seconds
 from influence_store.store import owner
+from influence_store.store.runs import is_alive
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -125,7 +126,7 @@ def status(store: Store) -> StatusReport:
         writing = session.exec(select(Run).where(Run.state == "writing")).all()
         estimators = len(session.exec(select(Estimator.producer_id)).all())
         selections = len(session.exec(select(Selection.id)).all())
-    live = [run for run in writing if not owner.is_dead(run.owner) and run.lease_until > now]
+    live = [run for run in writing if is_alive(run, now)]
     return StatusReport(
         store=store.uri,
         contents=contents,

@@ -213,16 +213,12 @@ def claim(
             return ours  # committed by an earlier try, of which only the answer was lost
         now = database.now(session)
         holders = select(Run).where(Run.scope == scope, Run.state == "writing")
-        for holder in session.exec(holders).all():
-            if not owner.is_dead(holder.owner) and holder.lease_until > now:
-                raise Busy(
-                    f"{holder.verb} is already at work here: {owner.describe(holder.owner)}, "
-                    f"for {now - holder.started_at:.0f} s",
-                    hint="wait for it, or stop it and run this command again; see `status`",
-                )
-            holder.state, holder.finished_at = "aborted", now
-            session.add(holder)
-        session.flush()
+        if (holder := fence_dead(session, session.exec(holders).all(), now)) is not None:
+            raise Busy(
+                f"{holder.verb} is already at work here: {owner.describe(holder.owner)}, "
+                f"for {now - holder.started_at:.0f} s",
+                hint="wait for it, or stop it and run this command again; see `status`",
+            )
         run = Run(
             id=run_id,
             verb=verb,
@@ -240,6 +236,22 @@ def claim(
     run = database.write(work)
     step("claimed")
     return ActiveRun(database, storage, run)
+
+
+def is_alive(run: Run, now: float) -> bool:
+    """Whether a run that is `writing` may still publish: its process lives and its lease runs."""
+    return not owner.is_dead(run.owner) and run.lease_until > now
+
+
+def fence_dead(session: Session, writing: Iterable[Run], now: float) -> Run | None:
+    """Let those of the runs `writing` that died publish no more; the first that lives, if any."""
+    for run in writing:
+        if is_alive(run, now):
+            return run
+        run.state, run.finished_at = "aborted", now
+        session.add(run)
+    session.flush()
+    return None
 
 
 def _retire(session: Session, ids: Sequence[int], now: float) -> None:

@@ -119,8 +119,11 @@ def _read_often(scene: Scene, reads: float, cast: dict[str, BaseProcess]) -> boo
 
 
 def _left(scene: Scene, cast: dict[str, BaseProcess]) -> bool:
-    living = sum(process.is_alive() for process in cast.values())
-    return len(list(scene.folder.glob("left-*"))) >= min(living, len(cast)) or living == 0
+    """Has every process done what it was doing, or ended? Only then can the store be judged."""
+    return all(
+        (scene.folder / f"left-{process.pid}").exists() or not process.is_alive()
+        for process in cast.values()
+    )
 
 
 def _grown(footprints: list[dict[str, Footprint]]) -> list[Violation]:

@@ -24,6 +24,7 @@ from influence_store.errors import Busy, InfluenceStoreError
 from influence_store.jobs import gc
 from influence_store.settings import LEASE_VARIABLE
 from influence_store.store import artifacts, blocks, runs
+from influence_store.store.faults import STEPS as STEPS_OF_A_RUN
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,13 +34,10 @@ if TYPE_CHECKING:
 
 LEASE = 1.0
 #: Where a writer can fall asleep while it holds a claim, and must not publish when it wakes.
-STEPS = (
-    "claimed",
-    "block-written",
-    "block-read-back",
-    "block-synced",
-    "block-hashed",
-    "publish-begun",
+STEPS = tuple(
+    step
+    for step in STEPS_OF_A_RUN[: STEPS_OF_A_RUN.index("published")]
+    if step != "artifact-written"
 )
 _OUTCOMES = {0: "acknowledged", 10: "fenced", 11: "its files were gone"}
 

@@ -1,0 +1,19 @@
+"""Sixteen readers, two writers and a collector at once: every read is whole (P3)."""
+
+from __future__ import annotations
+
+import load
+from history import read_journals
+
+#: `soak.py --load-minutes 60` is the real thing.
+READS = 600
+
+
+def test_reads_beside_writers_are_whole_and_never_go_back(places, tmp_path):
+    outcome = load.load(places, tmp_path, reads=READS)
+    assert outcome.violations == []
+    assert outcome.counts["reads"] >= READS
+    assert outcome.counts["versions"] >= 2
+    journals = read_journals(tmp_path / "scene-0" / "journals")
+    readers = {event["by"] for event in journals if event["what"] == "read"}
+    assert len(readers) == load.READERS
