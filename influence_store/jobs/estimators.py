@@ -98,7 +98,7 @@ def find_estimator(store: Store, name: str | None) -> Trained:
         raise NotFound("there is no estimator yet", hint="run: influence-store train DATASET")
     if name is None:
         return trained[-1]
-    fitting = [one for one in trained if _is_called(one.producer, name)]
+    fitting = [one for one in trained if is_called(one.producer, name)]
     if not fitting:
         raise NotFound.named("estimator", name, [one.producer.name for one in trained])
     return fitting[-1]
@@ -175,5 +175,6 @@ def publish_estimator(
     return published[0]
 
 
-def _is_called(producer: Producer, name: str) -> bool:
+def is_called(producer: Producer, name: str) -> bool:
+    """Whether `name` is its name, or begins its fingerprint with six digits or more."""
     return producer.name == name or (len(name) >= 6 and producer.fingerprint.startswith(name))

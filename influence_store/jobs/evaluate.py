@@ -19,7 +19,7 @@ from sqlmodel import col, select
 
 from influence_store.errors import Incompatible, InputError, NotFound, UsageError
 from influence_store.influence import METHODS
-from influence_store.jobs.estimators import find_estimator
+from influence_store.jobs.estimators import find_estimator, is_called
 from influence_store.jobs.evaluate_pulled import held_out_of_pulled
 from influence_store.jobs.features import FREE, block_fingerprints, gather
 from influence_store.jobs.learned import learned
@@ -213,7 +213,7 @@ def _exam(
 ) -> _Exam:
     """The labels to judge by: of the very teacher if it has any here, else the newest so called."""
     name = method or lesson.method.name
-    called = [one for one in store.producers("pairs") if _is_called(one, name)]
+    called = [one for one in store.producers("pairs") if is_called(one, name)]
     own = _teacher(lesson.method)
     for first in sorted(called, key=lambda one: (_teacher(one) == own, one.id), reverse=True):
         pairs = _between(store.pairs(first), version, targets)
@@ -371,10 +371,6 @@ def _differing(teacher: Producer, exam: _Exam, output: str) -> tuple[str, ...]:
     ours, theirs = _facts(teacher), _facts(exam.method)
     facts = [key for key in sorted({*ours, *theirs}) if ours.get(key) != theirs.get(key)]
     return (*(["method"] if teacher.name != exam.method.name else []), *facts)
-
-
-def _is_called(producer: Producer, name: str) -> bool:
-    return producer.name == name or (len(name) >= 6 and producer.fingerprint.startswith(name))
 
 
 def _label_hint(method: str, version: Version, targets: Version) -> str:

@@ -18,6 +18,7 @@ import pyarrow as pa
 from pyroaring import BitMap
 
 from influence_store.errors import NotFound, UsageError
+from influence_store.jobs.estimators import is_called
 from influence_store.jobs.pull_dataset import DatasetPulled, pull_dataset
 from influence_store.jobs.pull_estimator import EstimatorPulled, pull_estimators, same_producer
 from influence_store.jobs.vouched import check_bytes
@@ -115,13 +116,13 @@ def pull(
     with store.claim("pull", f"pull:{whose[0]}:{whose[1] or ''}", {"sources": other.uri}) as run:
         taken = _Taken(other)
         columns = [_pull_column(store, other, run, producer, match, taken) for producer in wanted]
-        with_names = pull_estimators(store, other, run, estimators)
+        brought = pull_estimators(store, other, run, estimators)
         report = PullReport(
             source=other.uri,
             texts=texts,
             shared=len(match.there),
             columns=tuple(one for one in columns if one.pulled or one.known),
-            estimators=with_names,
+            estimators=brought,
             saved=taken.cost(),
         )
         run.report(report.facts(), {})
@@ -172,13 +173,9 @@ class _Taken:
 def _producers(other: Store, only: Sequence[str]) -> list[Producer]:
     known = [one for kind in (*CELLS, PAIRS) for one in other.producers(kind)]
     for name in only:
-        if not any(_is_called(one, name) for one in known):
+        if not any(is_called(one, name) for one in known):
             raise NotFound.named("producer there", name, [one.name for one in known])
-    return [one for one in known if not only or any(_is_called(one, name) for name in only)]
-
-
-def _is_called(producer: Producer, name: str) -> bool:
-    return producer.name == name or (len(name) >= 6 and producer.fingerprint.startswith(name))
+    return [one for one in known if not only or any(is_called(one, name) for name in only)]
 
 
 def _pull_column(

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, cast
 
 from influence_store.errors import IntegrityError, NotFound
 from influence_store.jobs.cells import content_ids
-from influence_store.jobs.estimators import all_estimators
+from influence_store.jobs.estimators import all_estimators, is_called
 from influence_store.jobs.learned import learned
 from influence_store.schema.catalog import Estimator, Producer
 
@@ -55,10 +55,10 @@ def pull_estimators(
     """Copy the estimators of `other` called `names` ("all": every one); NotFound if one is not."""
     there = all_estimators(other)
     for name in names:
-        if name != ALL and not any(_is_called(one.producer, name) for one in there):
+        if name != ALL and not any(is_called(one.producer, name) for one in there):
             raise NotFound.named("estimator there", name, [one.producer.name for one in there])
     chosen = [
-        one for one in there if any(name == ALL or _is_called(one.producer, name) for name in names)
+        one for one in there if any(name == ALL or is_called(one.producer, name) for name in names)
     ]
     return tuple(_pull(store, other, run, one) for one in chosen)
 
@@ -133,7 +133,3 @@ def _id_here(store: Store, other: Store, there: Producer) -> int:
 def _producer(store: Store, id_: int) -> Producer:
     with store.database.read() as session:
         return session.get_one(Producer, id_)
-
-
-def _is_called(producer: Producer, name: str) -> bool:
-    return producer.name == name or (len(name) >= 6 and producer.fingerprint.startswith(name))
