@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
-from select import select
 from threading import Timer
 from typing import TYPE_CHECKING, Any, Self
 
@@ -120,13 +119,7 @@ class Engine:
         with self._in_time(seconds, late):
             self._tell({"params": True})
             self._stream(bound)
-            self._wait()
             return pa.concat_tables(self._parts())
-
-    def _wait(self) -> None:
-        """Until there is an answer: a read that begins just as Ctrl-C comes would not heed it."""
-        while hasattr(signal, "siginterrupt") and not select([self._from], [], [], 0.5)[0]:
-            pass
 
     def _tell(self, told: dict[str, Any]) -> None:
         try:
