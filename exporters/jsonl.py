@@ -16,15 +16,20 @@ if TYPE_CHECKING:
 
 DATA = "train.jsonl"
 
+_USAGE = """\
+# train.jsonl: one source record per line, in the order picked.
+import json
+
+with open("train.jsonl", encoding="utf-8") as file:
+    records = [json.loads(line) for line in file]
+"""
+
 
 def export_jsonl(
     rows: Iterable[ExportRow], out: Path, provenance: Mapping[str, Any], *, overwrite: bool = False
 ) -> Path:
     """Write `train.jsonl` (one source record per line) as a bundle; returns `out`."""
     with bundle(out, overwrite=overwrite) as folder:
-        data = folder.file(DATA)
-        for row in rows:
-            data.write(row.raw)
-            folder.origin(row)
-        folder.finish("jsonl", provenance, usage="one source record per line, in the order picked")
+        folder.lines(DATA, rows, lambda row: row.raw)
+        folder.finish("jsonl", provenance, _USAGE, "usage.py")
     return out

@@ -1,4 +1,4 @@
-"""TRL's prompt/completion format: the loss falls on the completion only.
+"""TRL's two forms: prompt/completion, with the loss on the completion only, and whole messages.
 
 All rows of a file have one form. If every sample is a single exchange without system prompt and
 tools, prompt and completion are texts. TRL joins the two as they are and counts on the prompt's
@@ -10,12 +10,13 @@ model's chat template; where any sample has tools, `tools` holds them as JSON te
 
 from __future__ import annotations
 
-import tempfile
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import orjson
 
 from influence_store.exporters.bundle import ExportRow, bundle
+from influence_store.exporters.messages import plain_messages
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -23,17 +24,18 @@ if TYPE_CHECKING:
 
     from influence_store.schema.sample import Sample
 
-    # system, tools, [[role, text], …]: all of a sample that this format can carry
-    Conversation = tuple[str, str, list[tuple[str, str]]]
+    # Messages and tools: all of a sample that this format can carry.
+    Conversation = tuple[list[dict[str, str]], str]
 
 DATA = "train.jsonl"
+PASTE = "usage.py"
 
 _USAGE = """\
 from datasets import load_dataset
 from trl import SFTConfig, SFTTrainer
 
 dataset = load_dataset("json", data_files="train.jsonl", split="train")
-SFTTrainer("MODEL", args=SFTConfig(completion_only_loss=True), train_dataset=dataset).train()
+SFTTrainer("MODEL", args=SFTConfig({option}), train_dataset=dataset).train()
 """
 
 
@@ -41,23 +43,38 @@ def export_trl(
     rows: Iterable[ExportRow], out: Path, provenance: Mapping[str, Any], *, overwrite: bool = False
 ) -> Path:
     """Write `train.jsonl` with prompt and completion as a bundle; returns `out`."""
-    plain, tools = True, False
     with bundle(out, overwrite=overwrite) as folder:
-        # The last row may decide the form of the first: hence two passes, over a copy on disk.
-        with tempfile.TemporaryFile(dir=folder.folder) as copy:
-            for row in rows:
-                copy.write(_packed(row.sample) + b"\n")
-                folder.origin(row)
-                plain = plain and _is_plain(row.sample)
-                tools = tools or bool(row.sample.tools)
-            copy.seek(0)
-            data = folder.file(DATA)
-            for line in copy:
-                conversation = orjson.loads(line)
-                told = _texts(conversation) if plain else _messages(conversation, tools)
-                data.write(orjson.dumps(told))
-        folder.finish("trl", provenance, usage=_USAGE)
+        data, form = folder.file(DATA), _Form()
+        for messages, declared in folder.again(rows, form.told):
+            told = _texts(messages) if form.plain else _split(messages)
+            data.write(orjson.dumps(told | _declared(declared, form.tools)))
+        folder.finish("trl", provenance, _USAGE.format(option="completion_only_loss=True"), PASTE)
     return out
+
+
+def export_trl_messages(
+    rows: Iterable[ExportRow], out: Path, provenance: Mapping[str, Any], *, overwrite: bool = False
+) -> Path:
+    """Write `train.jsonl` with messages as a bundle; returns `out`."""
+    with bundle(out, overwrite=overwrite) as folder:
+        data, form = folder.file(DATA), _Form()
+        for messages, declared in folder.again(rows, form.told):
+            data.write(orjson.dumps({"messages": messages} | _declared(declared, form.tools)))
+        folder.finish("trl-messages", provenance, _USAGE.format(option=""), PASTE)
+    return out
+
+
+@dataclass
+class _Form:
+    """What is true of all rows, known once the last of them was told."""
+
+    plain: bool = True
+    tools: bool = False
+
+    def told(self, row: ExportRow) -> Conversation:
+        self.plain = self.plain and _is_plain(row.sample)
+        self.tools = self.tools or bool(row.sample.tools)
+        return plain_messages(row.sample), row.sample.tools
 
 
 def _is_plain(sample: Sample) -> bool:
@@ -67,13 +84,8 @@ def _is_plain(sample: Sample) -> bool:
     )
 
 
-def _packed(sample: Sample) -> bytes:
-    turns = [(turn.role, turn.text) for turn in sample.turns]
-    return orjson.dumps((sample.system, sample.tools, turns))
-
-
-def _texts(conversation: Conversation) -> dict[str, Any]:
-    (_, prompt), (_, response) = conversation[2]
+def _texts(messages: list[dict[str, str]]) -> dict[str, Any]:
+    prompt, response = (message["content"] for message in messages)
     body = prompt.rstrip(" ")
     gap = prompt[len(body) :]
     if not gap and not body[-1:].isspace() and not response[:1].isspace():
@@ -81,10 +93,10 @@ def _texts(conversation: Conversation) -> dict[str, Any]:
     return {"prompt": body, "completion": gap + response}
 
 
-def _messages(conversation: Conversation, tools: bool) -> dict[str, Any]:
-    system, declared, turns = conversation
-    said = [("system", system)] if system else []
-    messages = [{"role": role, "content": text} for role, text in [*said, *turns]]
-    told: dict[str, Any] = {"prompt": messages[:-1], "completion": messages[-1:]}
+def _split(messages: list[dict[str, str]]) -> dict[str, Any]:
+    return {"prompt": messages[:-1], "completion": messages[-1:]}
+
+
+def _declared(declared: str, tools: bool) -> dict[str, str]:
     # A column must have one type in all rows; TRL parses the text, so "null" means no tools.
-    return told | {"tools": declared or "null"} if tools else told
+    return {"tools": declared or "null"} if tools else {}

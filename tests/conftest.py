@@ -5,11 +5,16 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import hypothesis
 import pytest
 from backend import open_backend
 from tiny_llm import write_tiny_llm
 
 from influence_store.version import __version__
+
+# A deadline for an example would be a test of how busy the machine is.
+hypothesis.settings.register_profile("any pace", deadline=None)
+hypothesis.settings.load_profile("any pace")
 
 
 @pytest.fixture(scope="session")

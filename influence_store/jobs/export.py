@@ -3,44 +3,57 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import orjson
 from pyroaring import BitMap
-from sqlmodel import select
 
-from influence_store.errors import NotFound
 from influence_store.exporters import EXPORTERS
-from influence_store.exporters.bundle import ExportRow
+from influence_store.exporters.bundle import LEFT_OUT, MANIFEST, ExportRow
 from influence_store.jobs.samples import read_samples
-from influence_store.schema.catalog import Selection
+from influence_store.store.selections import find_selection
 from influence_store.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
+    from influence_store.schema.catalog import Selection
     from influence_store.store.store import Store
     from influence_store.store.versions import Version
 
 _CHUNK_ROWS = 4096
+_STANZA_LINES = 6
 
 
 @dataclass(frozen=True)
 class ExportReport:
-    """Where the export lies and how many rows it holds."""
+    """Where the export lies, how many rows it holds, and what to paste into the trainer."""
 
     selection: str
     format: str
     path: str
     rows: int
+    left_out: int
+    usage_file: str
+    usage: str
 
     def facts(self) -> dict[str, Any]:
         """As printed by `--json`."""
         return dict(vars(self))
 
     def lines(self) -> list[str]:
-        """For people."""
-        return [f"{self.rows:,} rows of selection {self.selection} as {self.format}: {self.path}"]
+        """For people: of the stanza only the first lines."""
+        told = [f"{self.rows:,} rows of selection {self.selection} as {self.format}: {self.path}"]
+        if self.left_out:
+            told.append(
+                f"left out, for the format cannot hold them: {self.left_out:,}; by file, line "
+                f"and reason: {Path(self.path) / LEFT_OUT}"
+            )
+        stanza = self.usage.splitlines()
+        told.append(f"to paste: {Path(self.path) / self.usage_file}")
+        told += [f"  {line}".rstrip() for line in stanza[:_STANZA_LINES]]
+        return told + (["  …"] if len(stanza) > _STANZA_LINES else [])
 
 
 def export(
@@ -48,7 +61,7 @@ def export(
 ) -> ExportReport:
     """Write the selection (an id or its unique beginning) to the folder `out`, in rank order."""
     exporter = EXPORTERS.get(form)
-    row = find_selection(store, selection)
+    row = find_selection(store.database, selection)
     version = store.version_by_id(row.dataset_version_id)
     provenance = {
         "dataset": version.dataset,
@@ -60,20 +73,9 @@ def export(
         **row.facts["inputs"],
     }
     exporter(_rows(store, row, version), out, provenance, overwrite=overwrite)
-    return ExportReport(row.id, form, str(out), row.n_items)
-
-
-def find_selection(store: Store, name: str) -> Selection:
-    """The stored selection whose id begins with `name`."""
-    with store.database.read() as session:
-        rows = list(session.exec(select(Selection)).all())
-    fitting = [row for row in rows if name and row.id.startswith(name)]
-    if len(fitting) != 1:
-        known = [row.id for row in rows]
-        raise NotFound.named(
-            "selection", name, known, hint="see: influence-store query 'select * from selections'"
-        )
-    return fitting[0]
+    manifest = orjson.loads((out / MANIFEST).read_bytes())
+    told = {key: manifest[key] for key in ("rows", "left_out", "usage_file", "usage")}
+    return ExportReport(row.id, form, str(out), **told)
 
 
 def _rows(store: Store, row: Selection, version: Version) -> Iterator[ExportRow]:

@@ -6,6 +6,7 @@ import hashlib
 import json
 import math
 
+import pyarrow.parquet as pq
 import pytest
 
 from influence_store.errors import InputError, NotFound, StorageError, UsageError
@@ -35,6 +36,18 @@ def tree(folder):
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
+def rows_of(path):
+    """The rows of a data file, as text."""
+    if path.suffix == ".parquet":
+        return [json.dumps(row) for row in pq.read_table(path).to_pylist()]
+    return path.read_text().splitlines()
+
+
+def rows_in(folder):
+    (data,) = folder.glob("train.*")
+    return rows_of(data)
+
+
 @pytest.fixture(params=sorted(EXPORTERS.builtin))
 def export(request):
     return EXPORTERS.get(request.param)
@@ -55,7 +68,7 @@ def test_the_manifest_has_the_digest_size_and_rows_of_every_other_file(tmp_path,
         name: {
             "sha256": hashlib.sha256(data).hexdigest(),
             "bytes": len(data),
-            "rows": data.count(b"\n"),
+            "rows": len(rows_of(out / name)) if name == "train.parquet" else data.count(b"\n"),
         }
         for name, data in files.items()
     }
@@ -64,7 +77,7 @@ def test_the_manifest_has_the_digest_size_and_rows_of_every_other_file(tmp_path,
 def test_every_row_leads_back_to_its_file_and_line(tmp_path, export):
     out = export(export_rows(4), tmp_path / "out", PROVENANCE)
     origins = [json.loads(line) for line in (out / "provenance.jsonl").read_bytes().splitlines()]
-    data = (out / "train.jsonl").read_text().splitlines()
+    data = rows_in(out)
     assert len(origins) == len(data) == 4
     for k, (row, origin) in enumerate(zip(export_rows(4), origins, strict=True)):
         assert origin == {
@@ -112,7 +125,7 @@ def test_an_export_replaces_another_only_when_told(tmp_path, export):
     with pytest.raises(UsageError, match=r"not empty\n.*--overwrite"):
         export(export_rows(3), out, PROVENANCE)
     export(export_rows(3), out, PROVENANCE, overwrite=True)
-    assert len((out / "train.jsonl").read_text().splitlines()) == 3
+    assert len(rows_in(out)) == 3
     assert list(tmp_path.iterdir()) == [out]
 
 
@@ -154,3 +167,11 @@ def test_a_missing_value_is_null_in_the_provenance(tmp_path, export):
     )
     out = export([row], tmp_path / "out", PROVENANCE)
     assert json.loads((out / "provenance.jsonl").read_text())["values"] == {"e": None}
+
+
+def test_the_stanza_is_a_file_of_its_own_and_in_the_manifest(tmp_path, export):
+    out = export(export_rows(1), tmp_path / "out", PROVENANCE)
+    manifest = json.loads((out / "manifest.json").read_text())
+    assert (out / manifest["usage_file"]).read_text() == manifest["usage"]
+    if manifest["usage_file"].endswith(".py"):
+        compile(manifest["usage"], "usage", "exec")

@@ -6,9 +6,9 @@ import json
 
 import pytest
 
+from influence_store.exporters import EXPORTERS
 from influence_store.exporters.bundle import ExportRow
 from influence_store.exporters.jsonl import export_jsonl
-from influence_store.exporters.trl import export_trl
 from influence_store.ingest import read
 from influence_store.schema.identity import sample_id
 
@@ -39,9 +39,11 @@ def test_jsonl_is_the_source_records_byte_for_byte(tmp_path, source):
     assert (out / "train.jsonl").read_bytes() == b"\n".join(LINES) + b"\n"
 
 
-@pytest.mark.parametrize("export", [export_jsonl, export_trl])
-def test_an_export_read_again_gives_the_same_sample_ids(tmp_path, source, export):
-    out = export(selected(source), tmp_path / "out", {})
+@pytest.mark.parametrize(
+    "form", ["jsonl", "trl", "trl-messages", "llama-factory", "axolotl", "openai"]
+)
+def test_an_export_read_again_gives_the_same_sample_ids(tmp_path, source, form):
+    out = EXPORTERS.get(form)(selected(source), tmp_path / "out", {})
     origins = [json.loads(line) for line in (out / "provenance.jsonl").read_bytes().splitlines()]
     again = [sample_id(row.sample).hex() for row in read([out / "train.jsonl"])]
     assert again == [origin["sample_id"] for origin in origins]
