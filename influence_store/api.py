@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from influence_store.query import query
+from influence_store.query import query, relation
 from influence_store.settings import DEFAULT_STORE
 from influence_store.store.store import Store
 from influence_store.version import __version__
@@ -14,6 +14,8 @@ from influence_store.version import __version__
 if TYPE_CHECKING:
     from pathlib import Path
     from types import TracebackType
+
+    from influence_store.query.relation import Relation
 
 
 class InfluenceStore:
@@ -26,8 +28,38 @@ class InfluenceStore:
         """The rows of one SELECT; `$name` in `sql` is bound to the keyword `name`.
 
         UsageError for anything but one SELECT, NotFound for a view or column that does not exist.
+
+        >>> store.query("select prompt from demo where response = $told", told="Paris")
+        shape: (1, 1)
+        ┌────────────────────┐
+        │ prompt             │
+        │ ---                │
+        │ str                │
+        ╞════════════════════╡
+        │ Capital of France? │
+        └────────────────────┘
         """
         return pl.DataFrame(pl.from_arrow(query(self._store, sql, params)))
+
+    def view(self, name: str) -> Relation:
+        """The rows of a view (`demo`, `demo@1`, `samples`, …), to be narrowed and then read.
+
+        >>> short = store.view("demo").where("prompt_chars < $most", most=10).order_by("prompt")
+        >>> short.select("prompt").polars()["prompt"].to_list()
+        ['1 + 1?', '2 + 2?']
+        >>> short.count()
+        2
+        >>> print(short.sql)
+        select *
+        from "demo"
+        where (prompt_chars < $most)
+        order by prompt
+        """
+        return relation.view(self._store, name)
+
+    def selected(self, selection: str) -> Relation:
+        """The rows of a stored selection (its id, or the beginning of it), best first."""
+        return relation.selected(self._store, selection)
 
     def datasets(self) -> dict[str, int]:
         """Number of rows by `name@version`."""

@@ -1,9 +1,9 @@
 """Results on stdout: a table for people, or exactly one JSON document for programs.
 
 Texts in a store come from anywhere. No form of output lets them steer a terminal, forge a line or
-run as a spreadsheet's formula: a control character appears as its escape. json, ndjson and parquet
-are exact all the same; csv is made for spreadsheets, so a text that begins like a formula has a '
-before it there.
+run as a spreadsheet's formula: a control character appears as its escape. json, ndjson, parquet and
+arrow are exact all the same; csv is made for spreadsheets, so a text that begins like a formula has
+a ' before it there.
 """
 
 from __future__ import annotations
@@ -66,6 +66,12 @@ def emit_table(table: pa.Table, form: str) -> None:
     """Print the rows of a query; binary columns appear in hex in the text forms."""
     import polars as pl
 
+    if form == "arrow":
+        import pyarrow as pa
+
+        with pa.ipc.new_stream(sys.stdout.buffer, table.schema) as stream:
+            stream.write_table(table)
+        return
     frame = pl.DataFrame(pl.from_arrow(table))
     if form == "parquet":
         buffer = io.BytesIO()

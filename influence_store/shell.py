@@ -154,7 +154,7 @@ def run(cli: click.Group) -> None:
     signal.signal(signal.SIGTERM, _interrupted)
     try:
         _refuse_secrets(sys.argv[1:])
-        cli.main(standalone_mode=False)
+        cli.main(prog_name=cli.name, standalone_mode=False)
     except click.exceptions.Abort:
         _say_how_to_resume()
         sys.exit(130)

@@ -14,7 +14,6 @@ import numpy as np
 
 from influence_store.errors import Incompatible, NotFound, UsageError
 from influence_store.jobs.cells import content_ids, how_measured, response_chars
-from influence_store.jobs.export import find_selection
 from influence_store.jobs.kernels import COSINE, choose_kernel
 from influence_store.jobs.options import check_options
 from influence_store.jobs.problem import JUDGED, some_of
@@ -34,6 +33,7 @@ from influence_store.selection.picks import inputs_of
 from influence_store.selection.plan import BYTES_PER_PAIR
 from influence_store.selection.tiles import lower_bound
 from influence_store.selection.views import DenseView
+from influence_store.store.selections import find_selection
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -186,7 +186,7 @@ def _lengths(store: Store, version: Version, _columns: Columns, _seed: int) -> _
 def _like(store: Store, _version: Version, columns: Columns, _seed: int) -> _Source:
     if columns.like is None:
         raise UsageError("which lengths to resemble?", hint="say: --like SELECTION")
-    row = find_selection(store, columns.like)
+    row = find_selection(store.database, columns.like)
     block = [one for one in store.blocks("selection") if one.id == row.block_id]
     sids = np.asarray(block[0].bits.to_array(), np.int64)
     return response_chars(store, sids), f"lengths of {row.id}"

@@ -11,8 +11,8 @@ import pyarrow as pa
 from pyroaring import BitMap
 
 from influence_store.errors import NotFound, UsageError
-from influence_store.jobs.export import find_selection
 from influence_store.jobs.samples import read_samples
+from influence_store.store.selections import find_selection
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -37,7 +37,7 @@ class StoredSelection:
 
 def stored_selection(store: Store, name: str) -> StoredSelection:
     """The selection whose id begins with `name`; NotFound tells the known ones."""
-    row = find_selection(store, name)
+    row = find_selection(store.database, name)
     block = [one for one in store.blocks("selection") if one.id == row.block_id]
     table = pa.Table.from_batches(list(store.scan(block, ["rank", "sid", "gain"])))
     order = np.argsort(table["rank"].to_numpy())

@@ -7,10 +7,12 @@
     pairs                the same of pairs: source_id, target_id, method, output, value
     producers            what made each column: name, kind, higher_means, facts
     selections, selection_items, estimators, runs, datasets
+    selected('ID')       a selection's items: rank, gain and the columns of its dataset
 
 `standardised(x, g)` is x minus its mean within group g, by its deviation there.
 
-Only what a statement names is read: text columns when named, vectors only by their own name.
+Only what a statement names is read: text columns when named, vectors only by their own name; and
+what it only hands on, neither compared nor computed with, for the rows of its answer alone.
 """
 
 from __future__ import annotations
@@ -18,9 +20,14 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from influence_store.errors import NotFound, UsageError
+import polars as pl
+from pyroaring import BitMap
+
 from influence_store.query.engine import Engine, EngineError, Limits
-from influence_store.query.views import View, views
+from influence_store.query.late import read_later, with_later
+from influence_store.query.statement import Statement
+from influence_store.query.told import explained
+from influence_store.query.views import View, selected_view, views
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -41,44 +48,44 @@ def query(
     UsageError for anything but one SELECT, bad SQL or a limit reached. NotFound for an unknown
     view or column names the nearest ones and the command that fills it.
     """
+    bound = dict(params or {})
     with Engine(limits or Limits()) as engine:
         engine.ask(sql)
         offered = views(store)
         words = {word.lower() for word in re.findall(r'"([^"]+)"|([\w]+)', sql) for word in word}
+        chosen: dict[str, str] = {}
         try:
-            engine.accepted()
-            for name in [name for name in offered if name in words]:
-                engine.send(name, _named(offered[name], sql, words))
-            return engine.rows(params or {})
+            statement = Statement(engine.accepted())
+            chosen = {f"selected:{one}": one for one in statement.selections(bound)}
+            offered |= {name: selected_view(store, one) for name, one in chosen.items()}
+            sids = _only(store, statement.only_ids(bound))
+            for name in [name for name in offered if name in words or name in chosen]:
+                engine.send(name, _table(offered[name], name, statement, words, sids))
+            answer = engine.rows(bound)
         except EngineError as error:
-            raise _explained(error, offered, words) from error
+            raise explained(error, offered, words | {*chosen}) from error
+        return read_later(answer, lambda name, *of: offered[name].build(*of), engine.hold)
 
 
-def _named(view: View, sql: str, words: set[str]) -> pa.Table:
+def _only(store: Store, ids: list[str] | None) -> BitMap | None:
+    """The sids of these sample ids; None where the statement asks for more than some ids."""
+    if ids is None:
+        return None
+    wanted = {bytes.fromhex(one) for one in ids if re.fullmatch("([0-9a-f]{2})+", one)}
+    known = store.sample_ids().filter(pl.col("sample_id").is_in(list(wanted)))
+    return BitMap(known["sid"].to_list())
+
+
+def _table(
+    view: View, name: str, statement: Statement, words: set[str], sids: BitMap | None
+) -> pa.Table:
     """Those columns of a view that the statement can mean; never none, so that it has rows."""
-    star = re.search(r"(?<!\()\s*\*(?!\s*\d)", sql) is not None
     named = [column for column in (*view.columns, *view.on_request) if column in words]
-    wanted = list(dict.fromkeys([*(view.columns if star else []), *named]))
-    return view.build(wanted or view.columns[:1])
-
-
-def _explained(error: EngineError, offered: Mapping[str, View], words: set[str]) -> Exception:
-    text = _first_lines(error)
-    if error.name == "NotOneSelect":
-        return UsageError(
-            "query takes exactly one SELECT; the store is read-only here",
-            hint='for example: influence-store query "select count(*) from samples"',
-        )
-    if view := re.search(r"Table with name (\S+) does not exist", text):
-        hint = "see: influence-store status"
-        return NotFound.named("view", view.group(1), [*offered], hint=hint)
-    if column := re.search(r'column "([^"]+)" not found', text):
-        known = {c for name in offered if name in words for c in offered[name].columns}
-        hint = "columns come from: influence-store label DATASET, or influence-store fill DATASET"
-        return NotFound.named("column", column.group(1), known, hint=hint)
-    told = "the SQL cannot be read" if error.name == "ParserException" else "the query failed"
-    return UsageError(f"{told}: {text}")
-
-
-def _first_lines(error: Exception) -> str:
-    return " ".join(str(error).split("\n\n")[0].split())[:300]
+    all_of_it = view.columns if statement.takes_all else []
+    wanted = list(dict.fromkeys([*all_of_it, *named])) or view.columns[:1]
+    if not view.by_sid:
+        return view.build(wanted, None)
+    passed_on = statement.passed_on()
+    now = [one for one in (*all_of_it, *named) if one not in passed_on]
+    table = view.build(["sid", *dict.fromkeys(now)], sids)
+    return with_later(table, table["sid"], name, wanted)

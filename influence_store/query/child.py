@@ -3,7 +3,7 @@
 Started by `engine` as a script, never imported by the program. Speaks over its pipes: lines of
 JSON, tables as Arrow IPC streams. Reads
 
-    {sql, memory, threads, cpu_seconds}                 and answers {}
+    {sql, memory, threads, cpu_seconds}                 and answers {tree}: as DuckDB parsed it
     {table: NAME} and its stream, for each table
     {params: true} and a stream of one row or none      and answers, for each part of the rows,
                                                         {rows: BYTES} and a stream; then {}
@@ -54,6 +54,8 @@ _STANDARDISED = """
 create macro standardised(x, g) as
     (x - avg(x) over (partition by g)) / nullif(stddev_pop(x) over (partition by g), 0)
 """
+# The caller hands over a table for every selection that is named so.
+_SELECTED = "create macro selected(id) as table from query_table('selected:' || id)"
 # Code, thread stacks and the address space that allocators reserve and do not use.
 _OVERHEAD = 2 << 30
 _ROWS_AT_ONCE = 65536
@@ -81,6 +83,7 @@ def connect(threads: int) -> duckdb.DuckDBPyConnection:
     """An empty database in memory that reaches nothing outside."""
     connection = duckdb.connect(":memory:", config={**_CONFIG, "threads": threads})
     connection.execute(_STANDARDISED)
+    connection.execute(_SELECTED)
     for setting in _CLOSED:
         connection.execute(setting)
     return connection
@@ -100,6 +103,13 @@ def one_select(connection: duckdb.DuckDBPyConnection, sql: str) -> duckdb.Statem
     return statements[0]
 
 
+def tree(connection: duckdb.DuckDBPyConnection, sql: str) -> dict[str, Any] | None:
+    """The one SELECT as the parser's own tree; None for the few that it cannot write down."""
+    found = connection.execute("select json_serialize_sql($sql)", {"sql": sql}).fetchall()
+    told: dict[str, Any] = json.loads(found[0][0])
+    return None if told["error"] else told["statements"][0]
+
+
 def _serve(incoming: IO[bytes], outgoing: IO[bytes]) -> None:
     asked = json.loads(incoming.readline())
     memory = asked["memory"]
@@ -109,7 +119,7 @@ def _serve(incoming: IO[bytes], outgoing: IO[bytes]) -> None:
     _limit("RLIMIT_FSIZE", 0)
     connection = connect(asked["threads"])
     statement = one_select(connection, asked["sql"])
-    _say(outgoing, {})
+    _say(outgoing, {"tree": tree(connection, asked["sql"])})
     tables: dict[str, pa.Table] = {}
     while "table" in (line := json.loads(incoming.readline())):
         tables[line["table"]] = pa.ipc.open_stream(incoming).read_all()

@@ -94,11 +94,14 @@ class Engine:
         except orjson.JSONEncodeError as error:
             raise UsageError(f"the SQL is not Unicode text: {error}") from error
 
-    def accepted(self) -> None:
-        """Wait until it has been read. EngineError `NotOneSelect` if it is anything else."""
+    def accepted(self) -> dict[str, Any] | None:
+        """Wait until it has been read; return the parser's tree, None where there is none.
+
+        EngineError `NotOneSelect` if it is anything but one SELECT.
+        """
         late = StorageError(f"the query engine was not ready after {_START_SECONDS:g} s")
         with self._in_time(_START_SECONDS, late):
-            self._answer()
+            return self._answer()["tree"]  # type: ignore[no-any-return]
 
     def send(self, name: str, table: pa.Table) -> None:
         """Hand over what the statement calls `name`."""
@@ -120,6 +123,11 @@ class Engine:
             self._tell({"params": True})
             self._stream(bound)
             return pa.concat_tables(self._parts())
+
+    def hold(self, size: int) -> None:
+        """UsageError for an answer of so many bytes if it is too large."""
+        if size > self._limits.memory:
+            raise self._too_big("has an answer larger than")
 
     def _tell(self, told: dict[str, Any]) -> None:
         try:
@@ -151,8 +159,7 @@ class Engine:
         size = 0
         while wanted := self._answer().get("rows"):
             size += wanted
-            if size > self._limits.memory:
-                raise self._too_big("has an answer larger than")
+            self.hold(size)
             # Read here, since a wait inside Arrow does not heed Ctrl-C.
             content = self._from.read(wanted)
             if len(content) < wanted:

@@ -8,11 +8,14 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 import pyarrow as pa
+from pyroaring import BitMap
 from sqlmodel import select
 
 from influence_store.query import overlap_views
 from influence_store.query.catalog_views import catalog_rows
+from influence_store.query.rows import ORIGIN, TEXT, read_rows, schema_of
 from influence_store.schema import catalog, tables
+from influence_store.store.selections import find_selection
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -21,37 +24,39 @@ if TYPE_CHECKING:
     from influence_store.store.store import Store
     from influence_store.store.versions import Version
 
-_TEXT = ["sample_id", "prompt", "response", "system", "prompt_chars", "response_chars"]
-_ORIGIN = ["file", "line", "extra"]
-
 
 @dataclass(frozen=True)
 class View:
-    """How to make one view: `columns` are read when named, `on_request` never by `*`."""
+    """How to make one view: `columns` are read when named, `on_request` never by `*`.
+
+    `build` gives some columns; where it is `by_sid` also `sid`, and of those sids alone that it is
+    given.
+    """
 
     columns: list[str]
-    build: Callable[[list[str]], pa.Table]
+    build: Callable[[list[str], BitMap | None], pa.Table]
     on_request: tuple[str, ...] = ()
+    by_sid: bool = False
 
 
 def views(store: Store) -> dict[str, View]:
     """Every view a statement may name. Making this table reads the catalog, no block."""
     views = {
-        "samples": View(_TEXT, lambda wanted: _samples(store, None, wanted)),
+        "samples": _samples_view(store),
         "pairs": View(
-            ["source_id", "target_id", "method", "output", "value"], lambda _: _pairs(store)
+            ["source_id", "target_id", "method", "output", "value"], lambda *_: _pairs(store)
         ),
         "points": View(
             ["sample_id", "method", "output", "value", "n_tokens", "truncated", "fingerprint"],
-            lambda _: _points(store),
+            lambda *_: _points(store),
         ),
         "selection_items": View(
-            ["selection", "rank", "sample_id", "gain"], lambda _: _selection_items(store)
+            ["selection", "rank", "sample_id", "gain"], lambda *_: _selection_items(store)
         ),
         "near_duplicates": View(
-            overlap_views.NEAR_DUPLICATES, lambda _: overlap_views.near_duplicates(store)
+            overlap_views.NEAR_DUPLICATES, lambda *_: overlap_views.near_duplicates(store)
         ),
-        "leaks": View(overlap_views.LEAKS, lambda _: overlap_views.leaks(store)),
+        "leaks": View(overlap_views.LEAKS, lambda *_: overlap_views.leaks(store)),
     }
     for name, rows in catalog_rows(store).items():
         views[name] = _constant(rows)
@@ -66,7 +71,7 @@ def views(store: Store) -> dict[str, View]:
 
 
 def _constant(rows: pl.DataFrame) -> View:
-    return View(rows.columns, lambda _: rows.to_arrow())
+    return View(rows.columns, lambda *_: rows.to_arrow())
 
 
 @dataclass(frozen=True)
@@ -75,6 +80,11 @@ class Cells:
 
     scalars: Mapping[str, tuple[Producer, str]]
     vectors: Mapping[str, tuple[Producer, str]]
+
+    @property
+    def all(self) -> dict[str, tuple[Producer, str]]:
+        """Both."""
+        return {**self.scalars, **self.vectors}
 
     @classmethod
     def of(cls, store: Store) -> Cells:
@@ -91,11 +101,44 @@ class Cells:
         )
 
 
-def _dataset_view(store: Store, ref: str, cells: Cells) -> View:
-    def build(wanted: list[str]) -> pa.Table:
-        return _dataset(store, store.version(ref), wanted, {**cells.scalars, **cells.vectors})
+def _samples_view(store: Store) -> View:
+    def build(wanted: list[str], sids: BitMap | None) -> pa.Table:
+        every = BitMap.union(BitMap(), *[block.bits for block in store.blocks("samples")])
+        return read_rows(store, every if sids is None else sids, wanted, {})
 
-    return View([*_TEXT, *_ORIGIN, *cells.scalars], build, tuple(cells.vectors))
+    return View(TEXT, build, by_sid=True)
+
+
+def _dataset_view(store: Store, ref: str, cells: Cells) -> View:
+    def build(wanted: list[str], sids: BitMap | None) -> pa.Table:
+        version = store.version(ref)
+        bits = version.bits if sids is None else version.bits & sids
+        return read_rows(store, bits, wanted, cells.all, version.dataset_id)
+
+    return View([*TEXT, *ORIGIN, *cells.scalars], build, tuple(cells.vectors), by_sid=True)
+
+
+def selected_view(store: Store, name: str) -> View:
+    """`selected('name')`: rank and gain of its items, and the columns of its dataset.
+
+    NotFound for no selection whose id begins with `name`, UsageError for several.
+    """
+    selection = find_selection(store.database, name)
+    cells = Cells.of(store)
+
+    def build(wanted: list[str], sids: BitMap | None) -> pa.Table:
+        (block,) = [one for one in store.blocks("selection") if one.id == selection.block_id]
+        names = ["rank", "sid", "gain"]
+        items = _frame(store.scan([block], names), _columns(tables.SELECTION, names)).sort("rank")
+        bits = block.bits if sids is None else block.bits & sids
+        of_rows = ["sid", *[one for one in wanted if one not in names]]
+        dataset = store.version_by_id(selection.dataset_version_id).dataset_id
+        rows = _polars(read_rows(store, bits, of_rows, cells.all, dataset))
+        joined = items.join(rows, on="sid", how="inner", maintain_order="left")
+        return joined.select(wanted).to_arrow()
+
+    columns = ["rank", "gain", *TEXT, *ORIGIN, *cells.scalars]
+    return View(columns, build, tuple(cells.vectors), by_sid=True)
 
 
 def _outputs(producers: Iterable[Producer]) -> dict[str, tuple[Producer, str]]:
@@ -127,41 +170,9 @@ def _column(prefix: str, name: str) -> str:
     return f"{prefix}_{re.sub('[^a-z0-9]+', '_', name.lower()).strip('_')}"
 
 
-def _samples(store: Store, version: Version | None, wanted: list[str]) -> pa.Table:
-    columns = [column for column in _TEXT if column in wanted]
-    bits = version.bits if version else None
-    batches = store.scan(store.blocks("samples"), ["sid", *columns], bits)
-    frame = _frame(batches, _columns(tables.SAMPLES, ["sid", *columns]))
-    if "sample_id" in columns:
-        frame = frame.with_columns(pl.col("sample_id").bin.encode("hex"))
-    return (frame if version else frame.drop("sid")).to_arrow()
-
-
-def _dataset(
-    store: Store, version: Version, wanted: list[str], cells: Mapping[str, tuple[Producer, str]]
-) -> pa.Table:
-    frame = pl.DataFrame({"sid": version.sids})
-    if any(column in _TEXT for column in wanted):
-        frame = frame.join(_polars(_samples(store, version, wanted)), on="sid", how="left")
-    origin = [column for column in _ORIGIN if column in wanted]
-    if origin:
-        blocks = store.blocks("rows", dataset_id=version.dataset_id)
-        batches = store.scan(blocks, ["sid", *origin], version.bits)
-        rows = _frame(batches, _columns(tables.ROWS, ["sid", *origin]))
-        frame = frame.join(rows, on="sid", how="left")
-    for name in [name for name in wanted if name in cells]:
-        producer, column = cells[name]
-        found = cells_of(store, producer, column, version).rename({column: name})
-        frame = frame.join(found, on="sid", how="left")
-    return frame.drop("sid").select(wanted).to_arrow()
-
-
 def cells_of(store: Store, producer: Producer, column: str, version: Version) -> pl.DataFrame:
     """sid and one stored column of a producer, for the rows of a version that have the cell."""
-    schema = {
-        "estimate": tables.estimate(1),
-        "points": tables.points([column]),
-    }.get(producer.kind, tables.embedding(producer.dim))
+    schema = schema_of(producer, [column])
     blocks = store.blocks(producer.kind, producer_id=producer.id)
     batches = store.scan(blocks, ["sid", column], version.bits)
     return _frame(batches, _columns(schema, ["sid", column]))

@@ -138,11 +138,15 @@ def import_(ctx: Context, path: Path, form: str, identity: Path | None) -> None:
 
 @verb
 @click.argument("selection")
-@click.option("--to", "form", default="jsonl", show_default=True, help="jsonl or trl.")
+@click.option("--to", "form", default="jsonl", show_default=True, help="A format.")
 @click.option("-o", "--out", required=True, type=click.Path(path_type=Path), help="New folder.")
 @click.option("--overwrite", is_flag=True, help="Replace an earlier export at that place.")
 def export(ctx: Context, selection: str, form: str, out: Path, overwrite: bool) -> None:
-    """Write a selection in a trainer's own format, with a manifest that leads back to its rows."""
+    """Write a selection in a trainer's own format, with a manifest that leads back to its rows.
+
+    Formats: jsonl (the source records), trl, trl-messages, llama-factory, axolotl, openai, hf,
+    parquet.
+    """
     from influence_store.jobs.export import export as job
 
     emit_report(ctx, job(ctx.open(), selection, form, out, overwrite=overwrite))

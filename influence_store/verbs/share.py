@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from influence_store.errors import UsageError
+from influence_store.errors import NotFound, UsageError
 from influence_store.settings import Place, profiles
 from influence_store.shell import Context, emit_report, verb
 from influence_store.version import __version__
@@ -34,8 +34,15 @@ def pull(
 
     if named is not None and with_texts is None:
         raise UsageError("--as names the copy of a dataset", hint="add --with-texts DATASET")
-    there = profiles().get(source) or Place(source)
-    other = Store.open(there.uri, __version__, there.database)
+    known = profiles()
+    there = known.get(source) or Place(source)
+    try:
+        other = Store.open(there.uri, __version__, there.database)
+    except NotFound as error:
+        raise NotFound(
+            f"there is no store at {there.uri}; expected the folder or URI of one, or a profile",
+            hint=f"profiles here: {', '.join(sorted(known)) or 'none'}",
+        ) from error
     try:
         report = job(
             ctx.open(),

@@ -3,21 +3,57 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from influence_store.errors import UsageError
 from influence_store.shell import SEED, Context, emit_report, key_values, verb
 
-FORMS = ("table", "csv", "json", "ndjson", "parquet")
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+FORMS = ("table", "csv", "json", "ndjson", "parquet", "arrow")
+
+_TYPES: dict[str, Callable[[str], Any]] = {
+    "": str,
+    "text": str,
+    "int": int,
+    "float": float,
+    "bool": {"true": True, "false": False}.__getitem__,
+}
+# The order follows the contents: rows that stay in the dataset keep their places in it.
+_AT_RANDOM = (
+    'select sample_id, prompt, response from "{view}" order by md5($seed || sample_id) limit $n'
+)
 
 
 @verb
 @click.argument("sql")
-@click.option("--param", "pairs", multiple=True, metavar="NAME=VALUE", help="Bound as $NAME.")
+@click.option(
+    "--param",
+    "pairs",
+    multiple=True,
+    metavar="NAME[:TYPE]=VALUE",
+    help="Bound as $NAME; a text, or :int, :float, :bool.",
+)
 @click.option("--format", "form", type=click.Choice(FORMS), help="Default: table.")
-def query(ctx: Context, sql: str, pairs: tuple[str, ...], form: str | None) -> None:
+@click.option(
+    "--timeout",
+    type=click.FloatRange(min=0, min_open=True),
+    default=60,
+    show_default=True,
+    help="Seconds.",
+)
+@click.option("--memory", metavar="SIZE", default="4G", show_default=True, help="For all of it.")
+def query(
+    ctx: Context,
+    sql: str,
+    pairs: tuple[str, ...],
+    form: str | None,
+    timeout: float,
+    memory: str,
+) -> None:
     """Read-only SQL. Views: one per dataset and version, samples, pairs, selections, runs, …
 
     \b
@@ -25,8 +61,52 @@ def query(ctx: Context, sql: str, pairs: tuple[str, ...], form: str | None) -> N
     """
     from influence_store.output import emit_table
     from influence_store.query import query as job
+    from influence_store.query.engine import Limits
+    from influence_store.selection.plan import parse_memory
 
-    table = job(ctx.open(), sql, key_values(pairs, "--param"))
+    limits = Limits(seconds=timeout, memory=parse_memory(memory))
+    table = job(ctx.open(), sql, _typed(key_values(pairs, "--param")), limits)
+    emit_table(table, form or ("json" if ctx.as_json else "table"))
+
+
+def _typed(given: Mapping[str, str]) -> dict[str, Any]:
+    """NAME:TYPE → VALUE as NAME → value; UsageError for a TYPE that there is not, or no such value.
+
+    A text unless it is said, as a sample id may look like a number.
+    """
+    values = {}
+    for spelled, text in given.items():
+        name, _, kind = spelled.partition(":")
+        if kind not in _TYPES:
+            raise UsageError(
+                f"--param {spelled}: there is no type {kind!r}",
+                hint="known: text, int, float, bool",
+            )
+        try:
+            values[name] = _TYPES[kind](text)
+        except (ValueError, KeyError) as error:
+            told = f"--param {spelled}={text}: {text!r} is no {kind}"
+            raise UsageError(told, hint="e.g. n:int=10, p:float=0.9, yes:bool=true") from error
+    return values
+
+
+@verb
+@click.argument("dataset")
+@click.argument("n", type=click.IntRange(min=1), default=10)
+@click.option("--seed", type=SEED, default=0, show_default=True, help="Another one, other rows.")
+@click.option("--format", "form", type=click.Choice(FORMS), help="Default: table.")
+def sample(ctx: Context, dataset: str, n: int, seed: int, form: str | None) -> None:
+    """N rows of DATASET[@VERSION] at random; the same seed shows the same rows.
+
+    \b
+    influence-store sample demo 5
+    """
+    from influence_store.output import emit_table
+    from influence_store.query import query as job
+
+    store = ctx.open()
+    view = str(store.version(dataset))
+    table = job(store, _AT_RANDOM.format(view=view), {"seed": str(seed), "n": n})
     emit_table(table, form or ("json" if ctx.as_json else "table"))
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from influence_store.errors import NotFound, UsageError
+from influence_store.exporters import EXPORTERS
 
 
 def test_every_verb_ran(stages, tmp_path):
@@ -86,6 +87,16 @@ def test_export_leads_back_to_file_and_line(stages, tmp_path, form):
         else:
             assert ours["prompt"].strip() == theirs["instruction"]
             assert ours["completion"].strip() == theirs["output"]
+
+
+def test_every_format_holds_every_row_and_brings_its_stanza(stages, tmp_path):
+    run = stages.copy_after("select", tmp_path / "store")
+    (selection,) = run.json("query", "select id from selections")
+    for form in EXPORTERS.builtin:
+        out = tmp_path / form
+        told = run.json("export", selection["id"], "--to", form, "-o", str(out))
+        assert (told["rows"], told["left_out"]) == (20, 0)
+        assert (out / told["usage_file"]).read_text() == told["usage"]
 
 
 def test_a_targeted_and_a_conditional_selection(stages, tmp_path, write_rows):

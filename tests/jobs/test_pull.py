@@ -193,3 +193,11 @@ def test_a_profile_names_a_store(third, team, tmp_path, monkeypatch):
     config.write_text(f'[profiles.team]\nstore = "{run.root}"\n')
     monkeypatch.setenv("INFLUENCE_STORE_CONFIG", str(config))
     assert third.json("pull", "team")["source"] == str(run.root)
+
+
+def test_a_source_that_is_no_store_is_told_with_the_profiles_that_are(third, tmp_path, monkeypatch):
+    config = tmp_path / "config.toml"
+    config.write_text('[profiles.team]\nstore = "elsewhere"\n')
+    monkeypatch.setenv("INFLUENCE_STORE_CONFIG", str(config))
+    with pytest.raises(NotFound, match=r"no store at .*nowhere(?s:.*)profiles here: team"):
+        third("pull", str(tmp_path / "nowhere"))

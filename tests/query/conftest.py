@@ -5,8 +5,10 @@ from __future__ import annotations
 import duckdb
 import pyarrow as pa
 import pytest
+from engine_here import Here
 from hostile_sql import CANARY
 
+import influence_store.query as asking
 from influence_store.query import child
 
 
@@ -42,3 +44,9 @@ def locked(words):
     child.lock(connection, 1 << 29)
     yield connection
     connection.close()
+
+
+@pytest.fixture
+def here(monkeypatch):
+    """Statements are answered in this process."""
+    monkeypatch.setattr(asking, "Engine", Here)
