@@ -26,6 +26,12 @@ def scale_of(largest: float) -> float:
     return float(2.0 ** np.ceil(np.log2(largest))) if largest > 0 else 1.0
 
 
+def lengths_of(vectors: Floats) -> Floats:
+    """The length of every row of `vectors` (n, d), (n,)."""
+    lengths: Floats = np.sqrt(np.einsum("ij,ij->i", vectors, vectors))  # norm copies them all
+    return lengths
+
+
 def to_grid(values: Floats, scale: float) -> Floats:
     """`values` (float32, |v| ≤ scale), rounded in place to multiples of scale · 2⁻²²."""
     magic = np.float32(3.0 * scale)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from influence_store.progress import progress
-from influence_store.selection.grid import scale_of, to_grid
+from influence_store.selection.grid import lengths_of, scale_of, to_grid
 from influence_store.selection.tiles import (
     check_filled,
     check_finite,
@@ -60,9 +60,9 @@ class ProductView:
     @property
     def largest(self) -> float:
         """No |product| is larger, but for rounding: longest target times longest source."""
-        longest = np.linalg.norm(self.targets, axis=1).max()
+        longest = lengths_of(self.targets).max()
         own = self.sources is self.targets
-        other = longest if own else np.linalg.norm(self.sources, axis=1).max()
+        other = longest if own else lengths_of(self.sources).max()
         return float(longest * other) * (1 - 1e-5)  # vectors of length 1 are so up to rounding
 
     def block(self, rows: Ids, cols: Ids) -> Floats:
@@ -242,7 +242,9 @@ def _products(view: ProductView) -> DenseView | HalfView:
     whole = view.targets.sum(axis=0, dtype=np.float64)
     n_targets, width = view.targets.shape
     slack = 2.0 * n_targets * scale * (width + 8) * np.finfo(np.float32).eps
-    totals = (view.sources @ whole.astype(np.float32)).astype(np.float64) + slack
+    # Not by BLAS: its threads would wait busily for more, on the cores that the tiles need now.
+    sums = np.einsum("ij,j->i", view.sources, whole.astype(np.float32))
+    totals = sums.astype(np.float64) + slack
     if _is_own(view):
         return product_half(view.sources, scale, totals)
     by_source, low = product_matrix(view.targets, view.sources, scale)
@@ -339,7 +341,7 @@ def _unit_rows(vectors: Floats, side: str) -> Floats:
     unit = np.asarray(vectors, np.float32)
     if unit.ndim != 2:
         raise ValueError(f"expected {side} vectors (n, d), found shape {unit.shape}")
-    lengths = np.linalg.norm(unit, axis=1)
+    lengths = lengths_of(unit)
     wrong = ~(np.abs(lengths - 1.0) < 1e-3)
     if wrong.any():
         first = int(np.argmax(wrong))

@@ -55,8 +55,11 @@ def gather(tiles: Floats, sources: Ids, out: Floats) -> None:
 def add_gains(
     tiles: Floats, corners: Ids, which: Ids, level: Floats, cap: Floats, out: Doubles
 ) -> None:
-    """out[j] += Σ_i max(min(S[i, j], cap_i) − level_i, 0) over the pairs of the tiles `which`."""
-    size = tiles.shape[1]
+    """out[j] += Σ_i max(min(S[i, j], cap_i) − level_i, 0) over the pairs of the tiles `which`.
+
+    On the grid a difference of two float32 is exact; only its sum needs float64.
+    """
+    size, zero = tiles.shape[1], np.float32(0.0)
     for t in which:
         r0, c0 = corners[t]
         above, below = level[r0 : r0 + size], level[c0 : c0 + size]
@@ -66,12 +69,12 @@ def add_gains(
             row = tiles[t, r, : len(below)]
             total = 0.0
             for c in range(len(below)):
-                total += max(np.float64(min(row[c], cut[c])) - np.float64(below[c]), 0.0)
+                total += np.float64(max(min(row[c], cut[c]) - below[c], zero))
             out[r0 + r] += total
             if r0 != c0:
-                own, top = np.float64(above[r]), most[r]
+                own, top = above[r], most[r]
                 for c in range(len(below)):
-                    by_column[c] += max(np.float64(min(row[c], top)) - own, 0.0)
+                    by_column[c] += np.float64(max(min(row[c], top) - own, zero))
 
 
 @fast

@@ -18,6 +18,7 @@ from influence_store.cores import share
 from influence_store.progress import progress
 from influence_store.selection.engine import compiled
 from influence_store.selection.engine.half import HalfView
+from influence_store.selection.grid import lengths_of
 
 if TYPE_CHECKING:
     from influence_store.protocols import Doubles, Floats, Ids
@@ -67,8 +68,8 @@ def product_half(vectors: Floats, scale: float, totals: Doubles | None = None) -
 
 def _fill(tiles: list[Tile], sources: Floats, targets: Floats, scale: float) -> float:
     """Write ⟨source, target⟩ into every tile; the smallest of them."""
-    longest = np.linalg.norm(sources, axis=1).max()
-    other = longest if targets is sources else np.linalg.norm(targets, axis=1).max()
+    longest = lengths_of(sources).max()
+    other = longest if targets is sources else lengths_of(targets).max()
     largest = float(longest * other)
     if not largest <= _ROUNDED * scale:
         raise ValueError(f"products up to {largest}; expected numbers within ± {scale}")
