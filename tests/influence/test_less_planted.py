@@ -15,7 +15,7 @@ from influence_store.schema.sample import Sample
 pytestmark = [pytest.mark.llm, pytest.mark.data, pytest.mark.slow]
 
 FILES = {"arithmetic": "gsm8k_train.jsonl.gz", "general": "alpaca_demo.jsonl.gz"}
-N_POOL, N_TARGETS = 20, 6  # of each task
+N_POOL, N_TARGETS = 12, 4  # of each task
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +45,7 @@ def scores(small, tasks):
     pool = [sample for task in FILES for sample in tasks[task][:N_POOL]]
     learner = LoraLm(small)
     warm_up = [learner.read(sample) for sample in pool[::3]]
-    recipe = Recipe(epochs=2, batch_size=8, learning_rate=2e-4, n_checkpoints=2)
+    recipe = Recipe(epochs=2, batch_size=8, learning_rate=2e-4, n_checkpoints=1)
     method = Less(learner, learner.train(warm_up, recipe))
     sources = method.vectors(pool, "source").vectors
     return {
@@ -66,5 +66,5 @@ def test_top_tenth_comes_from_the_task_of_the_targets_and_random_does_not(scores
         print(f"targets {task}: LESS {share:.2f} of the top tenth, random {random:.2f}, {auc:.3f}")
         assert share >= 0.9
         assert 0.45 < random < 0.55
-        # A random order of 40 passes an AUC of .75 once in 300 times.
+        # A random order of 24 passes an AUC of .75 once in 50 times, both orders in 2,500.
         assert auc > 0.75

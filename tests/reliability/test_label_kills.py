@@ -18,7 +18,7 @@ from labelling import label
 
 from influence_store.store.grid import open_block
 
-KILLS, ROWS, PAIRS = 8, 40, 600
+KILLS, ROWS, PAIRS = 20, 40, 600
 #: In turn: the batch is lost, lost, kept; kept and the next one lost.
 STEPS = ("block-written", "publish-begun", "published", "block-synced:2")
 

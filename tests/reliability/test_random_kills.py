@@ -5,7 +5,7 @@ from __future__ import annotations
 from kills import kill_at_random
 
 #: `soak.py --kills 1000` is the real thing; here it is shown that it works.
-KILLS = 20
+KILLS = 60
 
 
 def test_random_kills_lose_and_tear_nothing(places, tmp_path):

@@ -74,7 +74,7 @@ class History:
             if name in left_out:
                 continue
             columns = [*view.columns, *view.on_request]
-            table = view.build(columns).select(columns)
+            table = view.build(columns, None).select(columns)
             rows = sorted(repr(row) for row in table.to_pylist())
             found[name] = hashlib.sha256("\n".join(rows).encode()).hexdigest()
         return found
