@@ -227,7 +227,7 @@ def bundle(out: Path, *, overwrite: bool = False) -> Iterator[Bundle]:
     is an earlier export. StorageError if the disk fails.
     """
     out = Path(os.path.abspath(out))
-    _check_free(out, overwrite)
+    check_free(out, overwrite)
     part = out.with_name(out.name + ".part")
     try:
         part.parent.mkdir(parents=True, exist_ok=True)
@@ -244,7 +244,8 @@ def bundle(out: Path, *, overwrite: bool = False) -> Iterator[Bundle]:
         shutil.rmtree(part, ignore_errors=True)
 
 
-def _check_free(out: Path, overwrite: bool) -> None:
+def check_free(out: Path, overwrite: bool) -> None:
+    """UsageError if an export must not be written to `out`."""
     if not out.exists():
         return
     if not out.is_dir():

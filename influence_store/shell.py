@@ -13,6 +13,8 @@ import signal
 import sys
 import traceback
 from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -24,7 +26,7 @@ from influence_store.settings import DATABASE_VARIABLE
 from influence_store.version import __version__
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from influence_store.settings import Place
     from influence_store.store.store import Store
@@ -34,20 +36,39 @@ _QUIET = "No progress, only warnings."
 # As an argument, or as --option=…
 _ADDRESS = re.compile(r"^(?:--?[\w-]+=)?(?P<url>[a-z][a-z0-9+.-]*://.*)", re.IGNORECASE)
 _MORE = "Details on stderr."
+_DRY = "Say what would be done and what it costs; write nothing."
+DRY_RUN = "dry run, nothing is written; this is what would be done:"
 
 
 @dataclass
 class Context:
-    """What the group options say; `as_json` may also be set behind the verb."""
+    """What the group options say; `as_json` may also stand behind a verb, `dry_run` only there."""
 
     place: Place
     as_json: bool = False
+    dry_run: bool = False
 
     def open(self) -> Store:
-        """The store, or NotFound with the `init` line."""
+        """The store, or NotFound with the `init` line; in a dry run a copy that is thrown away."""
+        store = self.open_to_read()
+        if not self.dry_run:
+            return store
+        from influence_store.jobs.rehearsal import rehearsal
+
+        return click.get_current_context().with_resource(rehearsal(store))
+
+    def open_to_read(self) -> Store:
+        """The store itself, also in a dry run: for what only plans."""
         from influence_store.store.store import Store
 
         return Store.open(self.place.uri, __version__, self.place.database)
+
+    def folder_for(self, path: Path) -> Path:
+        """Where to write what shall become `path`; in a dry run a place that is thrown away."""
+        if not self.dry_run:
+            return path
+        here = click.get_current_context().with_resource(TemporaryDirectory())
+        return Path(here, path.name)
 
 
 class Verbs(click.Group):
@@ -77,10 +98,15 @@ class Verbs(click.Group):
 
 
 class Verb(click.Command):
-    """A command that also takes --json, -q and -v, before or behind its name."""
+    """A command that also takes --json, -q and -v, before or behind its name.
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
+    One that `writes` takes --dry-run, too.
+    """
+
+    def __init__(self, *args: Any, writes: bool = False, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self.writes = writes
+        self.params += [_flag("--dry-run", "--plan", _DRY, _set_dry_run)] if writes else []
         self.params += [
             _flag("--json", JSON_HELP, _set_json),
             _flag("-q", "--quiet", _QUIET, _set_quiet),
@@ -94,9 +120,22 @@ def verb(function: Callable[..., None]) -> Verb:
     return click.command(name, cls=Verb)(click.pass_obj(function))
 
 
+def writing_verb(function: Callable[..., None]) -> Verb:
+    """The same for one that changes the store, or writes a file."""
+    name = function.__name__.rstrip("_").replace("_", "-")
+    return click.command(name, cls=Verb, writes=True)(click.pass_obj(function))
+
+
 def emit_report(ctx: Context, report: Any) -> None:
     """Print a job's report, for people or as JSON."""
-    emit(report.facts(), report.lines(), as_json=ctx.as_json)
+    emit_facts(ctx, report.facts(), report.lines())
+
+
+def emit_facts(ctx: Context, facts: Mapping[str, Any], lines: Sequence[str]) -> None:
+    """Print facts as JSON, or lines for people; of a dry run it is said that it was one."""
+    if ctx.dry_run:
+        facts, lines = {**facts, "dry_run": True}, [DRY_RUN, *lines]
+    emit(facts, lines, as_json=ctx.as_json)
 
 
 def key_values(pairs: tuple[str, ...], option: str) -> dict[str, str]:
@@ -120,6 +159,11 @@ def _flag(*spelled: Any) -> click.Option:
 def _set_json(ctx: click.Context, _param: click.Parameter, value: bool) -> None:
     if value:
         ctx.ensure_object(Context).as_json = True
+
+
+def _set_dry_run(ctx: click.Context, _param: click.Parameter, value: bool) -> None:
+    if value:
+        ctx.ensure_object(Context).dry_run = True
 
 
 def _set_quiet(_ctx: click.Context, _param: click.Parameter, value: bool) -> None:

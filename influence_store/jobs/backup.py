@@ -126,6 +126,39 @@ def backup(store: Store, to: str | Path) -> BackupReport:
     return report
 
 
+@dataclass(frozen=True)
+class BackupPlan:
+    """What a backup would bring, judged by names and sizes; hashes are compared when it is made."""
+
+    store: str
+    to: str
+    files: int
+    bytes: int
+    kept_files: int
+
+    def facts(self) -> dict[str, Any]:
+        """As printed by `--json`."""
+        return asdict(self)
+
+    def lines(self) -> list[str]:
+        """For people."""
+        return [
+            f"{self.store} to {self.to}: {self.files:,} files to copy ({self.bytes:,} bytes), "
+            f"{self.kept_files:,} are there"
+        ]
+
+
+def plan_backup(store: Store, to: str | Path) -> BackupPlan:
+    """What `backup` would copy; UsageError if the place holds something else."""
+    target = storage_at(to)
+    _check_place(target, store.database.store_id())
+    there = {file.path: file.size for file in target.files()}
+    wanted = held(store).files.values()
+    lacking = [file.size for file in wanted if there.get(file.path) != file.size]
+    kept = len(wanted) - len(lacking)
+    return BackupPlan(store.uri, target.uri, len(lacking), sum(lacking), kept)
+
+
 def transfer(source: Storage, target: Storage, files: Iterable[Vouched]) -> Copied:
     """Copy what `target` lacks; every byte is compared with what SQL vouches for.
 

@@ -71,7 +71,7 @@ def embed(store: Store, version: Version, embedder: Embedder, source: str) -> Em
         with progress(f"embedding {version}", len(missing)) as advance:
             for part in chunks(missing, CHUNK_ROWS):
                 sids, samples = read_samples(store, part)
-                encoded = _encoded(embedder, samples)
+                encoded = encode(embedder, samples)
                 truncated += int(encoded.truncated.sum())
                 # An embedder that never gave a vector leaves no trace in the catalog.
                 producer = embedder_producer(store, embedder)
@@ -93,7 +93,7 @@ def embedder_producer(store: Store, embedder: Embedder) -> Producer:
     return store.producer("embedding", embedder.name, embedder.facts, dim=embedder.dim)
 
 
-def _encoded(embedder: Embedder, samples: Sequence[Sample]) -> Encoded:
+def encode(embedder: Embedder, samples: Sequence[Sample]) -> Encoded:
     """The vectors of `samples`, (n, dim), checked: an embedder may come from anywhere."""
     texts = [embedding_text(one, embedder.facts["template"]) for one in samples]
     try:

@@ -66,17 +66,16 @@ def fill(store: Store, version: Version, trained: Trained) -> FillReport:
     Incompatible if rows have no vector of the estimator's own embedder (or no LLM state, where
     it reads one): the message names the command that makes them.
     """
-    producer = trained.producer
-    estimator = trained.open(store) if trained.of_pairs else trained.open_scores(store)
+    producer, estimator = trained.producer, open_network(store, trained)
     scope = f"fill:{producer.fingerprint}:{version.dataset}"
     params = {"dataset": str(version), "estimator": producer.name}
     with store.claim("fill", scope, params) as run:
         missing = store.missing(version, producer)
-        _require_inputs(store, version, missing, trained)
+        require_inputs(store, version, missing, trained)
         null = 0
         with progress(f"filling {producer.name}", len(missing)) as advance:
             for part in chunks(missing, CHUNK_ROWS):
-                batch = _predict(store, trained, estimator, part)
+                batch = predict(store, trained, estimator, part)
                 null += batch["influence"].null_count
                 block = run.stage(
                     producer.kind, [batch], batch.schema, part, producer_id=producer.id
@@ -90,9 +89,15 @@ def fill(store: Store, version: Version, trained: Trained) -> FillReport:
     return report
 
 
-def _predict(
+def open_network(store: Store, trained: Trained) -> OnnxEstimator | OnnxScores:
+    """Of pairs or of scores."""
+    return trained.open(store) if trained.of_pairs else trained.open_scores(store)
+
+
+def predict(
     store: Store, trained: Trained, estimator: OnnxEstimator | OnnxScores, part: BitMap
 ) -> pa.RecordBatch:
+    """The cells of the rows `part`, one row per sid in their order."""
     sids = np.asarray(part.to_array(), np.int64)
     features, usable = gather(store, sids, trained.features, trained.embedder, trained.state)
     estimator.check(features, block_fingerprints(trained.features, trained.embedder, trained.state))
@@ -113,7 +118,8 @@ def _batch(sids: Ids, influence: Floats, usable: Any, *sides: Floats) -> pa.Reco
     )
 
 
-def _require_inputs(store: Store, version: Version, missing: BitMap, trained: Trained) -> None:
+def require_inputs(store: Store, version: Version, missing: BitMap, trained: Trained) -> None:
+    """Incompatible if a row of `missing` lacks what the estimator reads."""
     for producer, verb in (
         (trained.embedder, "embed"),
         (trained.state, "label --method llm-state"),

@@ -17,7 +17,7 @@ from influence_store.jobs.active import ACTIVE, ActiveReport, label_active
 from influence_store.jobs.agreement import AgreementReport, label_again
 from influence_store.jobs.budget import Budget, parse_share
 from influence_store.jobs.label_pairs import PairsReport, check_design, label_pairs
-from influence_store.jobs.label_plan import LabelPlan, plan
+from influence_store.jobs.label_plan import plan
 from influence_store.jobs.label_rows import (
     Column,
     RowsAtWork,
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
+    from influence_store.jobs.cost import CostPlan
     from influence_store.protocols import Ledger
     from influence_store.store.store import Store
     from influence_store.store.versions import Version
@@ -96,7 +97,7 @@ def label(
     subtask_by: str | None = None,
     design: str = COMPLETE,
     plan_only: bool = False,
-) -> PairsReport | ActiveReport | RowsReport | LabelPlan:
+) -> PairsReport | ActiveReport | RowsReport | CostPlan:
     """Measure the methods called `names` on `version`, as far as `budget` goes.
 
     Pointwise methods give one number per row; bilinear ones a vector per row and, with `targets`,
@@ -149,7 +150,7 @@ def label_by_options(
     design: str | None = None,
     again: int | None = None,
     **how_much: Any,
-) -> PairsReport | ActiveReport | RowsReport | LabelPlan | StateReport | AgreementReport:
+) -> PairsReport | ActiveReport | RowsReport | CostPlan | StateReport | AgreementReport:
     """`label` as the command line says it; `llm-state` is the one column without a budget."""
     names = tuple(methods) or ("delift",)
     version = store.version(dataset)

@@ -8,7 +8,7 @@ count its tokens is scaled by them.
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +18,7 @@ from pyroaring import BitMap
 
 from influence_store.influence.design import COMPLETE
 from influence_store.jobs.active import ACTIVE
+from influence_store.jobs.cost import CostPlan, Part, all_characters, characters
 from influence_store.jobs.label_pairs import known_pairs, seed_pairs
 from influence_store.jobs.label_rows import (
     POINTS,
@@ -47,54 +48,6 @@ _FIRST_CHUNK = 4
 _CALIBRATION_PAIRS = 64
 
 
-@dataclass(frozen=True)
-class Part:
-    """One piece of the work: `cells` to measure and what that takes, told from `measured`."""
-
-    name: str
-    cells: int
-    known: int
-    llm_passes: int
-    llm_tokens: int
-    seconds: float
-    bytes: int
-    measured: int
-
-    def line(self) -> str:
-        """For people."""
-        return (
-            f"  {self.name}: {self.cells:,} to measure, {self.known:,} known already; "
-            f"{self.llm_passes:,} passes, {self.llm_tokens:,} tokens, {duration(self.seconds)}, "
-            f"{self.bytes / 1e6:,.1f} MB (from {self.measured:,} measured now)"
-        )
-
-
-@dataclass(frozen=True)
-class LabelPlan:
-    """The pieces in the order of the work; `device` is where it was measured and would run."""
-
-    dataset: str
-    device: str
-    parts: tuple[Part, ...]
-
-    @property
-    def seconds(self) -> float:
-        """Of the whole work."""
-        return sum(part.seconds for part in self.parts)
-
-    def facts(self) -> dict[str, Any]:
-        """As printed by `--json`."""
-        parts = [vars(part) for part in self.parts]
-        totals = {"seconds": self.seconds, "bytes": sum(part.bytes for part in self.parts)}
-        return {"dataset": self.dataset, "device": self.device, "parts": parts, **totals}
-
-    def lines(self) -> list[str]:
-        """For people."""
-        told = f"plan for {self.dataset} on {self.device}; nothing was written:"
-        whole = f"  in all about {duration(self.seconds)} on {self.device}"
-        return [told, *[part.line() for part in self.parts], whole]
-
-
 def plan(
     store: Store,
     version: Version,
@@ -105,7 +58,7 @@ def plan(
     *,
     targets: Version | None,
     design: str = COMPLETE,
-) -> LabelPlan:
+) -> CostPlan:
     """What `label` with the same arguments would cost, fine-tuning included where it is due.
 
     Which pairs active labelling will ask cannot be known; scattered ones cost about as much.
@@ -139,7 +92,7 @@ def plan(
         parts = [_rows(store, group, sids) for group, sids in work]
     if budget.minutes is not None:
         parts = [_within(part, 60 * budget.minutes) for part in parts]
-    return LabelPlan(str(version), workshop.device, tuple([*training, *parts]))
+    return CostPlan(str(version), workshop.device, tuple([*training, *parts]))
 
 
 def _rows(store: Store, group: Sequence[Column], sids: Ids) -> Part:
@@ -159,11 +112,11 @@ def _rows(store: Store, group: Sequence[Column], sids: Ids) -> Part:
             began = time.monotonic()
             measure_together(group, samples)
             seconds += time.monotonic() - began
-            chars += sum(map(_chars, samples))
+            chars += sum(map(characters, samples))
             measured += len(part)
             size *= 2
             advance(len(part))
-    share = _all_chars(store, todo) / chars if chars else 0.0
+    share = all_characters(store, todo) / chars if chars else 0.0
     spent = {name: count - before[name] for name, count in ledger.facts().items()}
     return Part(
         name=label,
@@ -257,20 +210,3 @@ def _distinct(store: Store, sids: pl.Series) -> list[Sample]:
     found, samples = read_samples(store, BitMap(order))
     by_sid = dict(zip(found.tolist(), samples, strict=True))
     return [by_sid[sid] for sid in order]
-
-
-def _chars(sample: Sample) -> int:
-    return len(sample.prompt) + len(sample.response)
-
-
-def _all_chars(store: Store, sids: Sequence[int]) -> int:
-    columns = ["prompt_chars", "response_chars"]
-    batches = store.scan(store.blocks("samples"), columns, BitMap(sids))
-    return sum(int(batch[name].to_numpy().sum()) for batch in batches for name in columns)
-
-
-def duration(seconds: float) -> str:
-    """A time to read: `40 s`, `12 min`, `3.5 h`."""
-    if seconds < 120:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"

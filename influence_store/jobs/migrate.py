@@ -49,10 +49,13 @@ class MigrateReport:
         return told
 
 
-def migrate(uri: str | Path, database: str | None = None) -> MigrateReport:
+def migrate(
+    uri: str | Path, database: str | None = None, *, plan_only: bool = False
+) -> MigrateReport:
     """Migrate the store at `uri`; a no-op where the schema is this program's.
 
-    Busy while any run is alive, Incompatible if the catalog is newer than this program.
+    Busy while any run is alive, Incompatible if the catalog is newer than this program. With
+    `plan_only` it is only said from where to where.
     """
     location = find(uri, database, any_revision=True)
     catalog = location.database
@@ -60,6 +63,8 @@ def migrate(uri: str | Path, database: str | None = None) -> MigrateReport:
         before = catalog.revision()
         if before is None or before > REVISION:
             catalog.check_revision()
+        if plan_only:
+            return MigrateReport(location.uri, str(before), REVISION, False, teams.members(catalog))
         admitted: list[str] = []
         if before != REVISION:
             admitted = teams.members(catalog)

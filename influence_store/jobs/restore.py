@@ -18,7 +18,7 @@ from influence_store.jobs.inventory import held
 from influence_store.jobs.verify_store import verify_store
 from influence_store.schema.catalog import Run
 from influence_store.store.faults import step
-from influence_store.store.location import find
+from influence_store.store.location import find, would_create
 from influence_store.store.store import Store
 from influence_store.version import __version__
 
@@ -72,6 +72,37 @@ def restore(folder: str | Path, to: str | Path, database: str | None = None) -> 
             run.report({"problems": len(verified.problems)}, {"bytes": copied.bytes})
         store.database.close()
         return RestoreReport(store.uri, copy.uri, seal.source, seal.made_at, copied, verified)
+
+
+@dataclass(frozen=True)
+class RestorePlan:
+    """What a restore would bring to `store`."""
+
+    store: str
+    backup: str
+    of: str
+    made_at: float
+    files: int
+    bytes: int
+
+    def facts(self) -> dict[str, Any]:
+        """As printed by `--json`."""
+        return asdict(self)
+
+    def lines(self) -> list[str]:
+        """For people."""
+        return [
+            f"{self.store} would be what {self.of} was when it was backed up",
+            f"  {self.files:,} files, {self.bytes:,} bytes to bring",
+        ]
+
+
+def plan_restore(folder: str | Path, to: str | Path, database: str | None = None) -> RestorePlan:
+    """What `restore` would bring; it refuses what that would refuse."""
+    _check_unused(to, database)
+    uri, _ = would_create(to, database)
+    with opened(folder) as (seal, copy):
+        return RestorePlan(uri, copy.uri, seal.source, seal.made_at, seal.files, seal.bytes)
 
 
 def _check_unused(uri: str | Path, database: str | None) -> None:

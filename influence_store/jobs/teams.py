@@ -51,14 +51,17 @@ class TeamsReport:
         return self.teams or ["no teams yet; let one in: influence-store team add ROLE"]
 
 
-def add_team(store: Store, role: str) -> TeamReport:
-    """See `store.teams.add`. UsageError on SQLite, which has no roles."""
+def add_team(store: Store, role: str, *, plan_only: bool = False) -> TeamReport:
+    """See `store.teams.add`. UsageError on SQLite, which has no roles.
+
+    With `plan_only` all is checked and given, and taken back before anybody sees it.
+    """
     if not store.database.is_postgres:
         raise UsageError(
             "a catalog in SQLite has no teams: whoever can read the folder reads all of it",
             hint="make a store with init --database postgresql+psycopg://USER@HOST/NAME",
         )
-    team = teams.add(store.database, role)
+    team = teams.add(store.database, role, keep=not plan_only)
     return TeamReport(store.uri, team.role, f"{store.uri}/{team.role}/", team.rights)
 
 

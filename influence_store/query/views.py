@@ -12,6 +12,7 @@ from pyroaring import BitMap
 from sqlmodel import select
 
 from influence_store.query import overlap_views
+from influence_store.query.beside import beside, needed, with_beside
 from influence_store.query.catalog_views import catalog_rows
 from influence_store.query.rows import ORIGIN, TEXT, read_rows, schema_of
 from influence_store.schema import catalog, tables
@@ -20,6 +21,7 @@ from influence_store.store.selections import find_selection
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
+    from influence_store.query.beside import Beside
     from influence_store.schema.catalog import Producer
     from influence_store.store.store import Store
     from influence_store.store.versions import Version
@@ -76,10 +78,30 @@ def _constant(rows: pl.DataFrame) -> View:
 
 @dataclass(frozen=True)
 class Cells:
-    """Columns of a dataset view that are not text: name → producer, kind and stored column."""
+    """Columns of a dataset view that are not text: name → producer and stored column.
+
+    Those `beside` an estimate are computed from it.
+    """
 
     scalars: Mapping[str, tuple[Producer, str]]
     vectors: Mapping[str, tuple[Producer, str]]
+    beside: Mapping[str, Beside]
+
+    @property
+    def shown(self) -> list[str]:
+        """The columns of `*`: every estimate with what stands beside it."""
+        told: list[str] = []
+        for name in self.scalars:
+            told += [name, *[one for one, column in self.beside.items() if column.of == name]]
+        return list(dict.fromkeys(told))
+
+    def read(
+        self, store: Store, bits: BitMap, wanted: list[str], dataset_id: int | None
+    ) -> pa.Table:
+        """See `read_rows`."""
+        names = needed(wanted, self.beside)
+        table = read_rows(store, bits, names, self.all, dataset_id)
+        return with_beside(table, self.beside, wanted) if names != wanted else table
 
     @property
     def all(self) -> dict[str, tuple[Producer, str]]:
@@ -92,13 +114,12 @@ class Cells:
         estimates = named_columns("est", store.producers("estimate"))
         embeddings = named_columns("emb", store.producers("embedding"))
         kept = named_columns("vec", store.producers("vectors"))
-        return cls(
-            {
-                **{name: (made, "influence") for name, made in estimates.items()},
-                **_outputs(store.producers("points")),
-            },
-            {name: (made, "vector") for name, made in {**embeddings, **kept}.items()},
-        )
+        scalars = {
+            **{name: (made, "influence") for name, made in estimates.items()},
+            **_outputs(store.producers("points")),
+        }
+        vectors = {name: (made, "vector") for name, made in {**embeddings, **kept}.items()}
+        return cls(scalars, vectors, beside(store, estimates))
 
 
 def _samples_view(store: Store) -> View:
@@ -113,9 +134,9 @@ def _dataset_view(store: Store, ref: str, cells: Cells) -> View:
     def build(wanted: list[str], sids: BitMap | None) -> pa.Table:
         version = store.version(ref)
         bits = version.bits if sids is None else version.bits & sids
-        return read_rows(store, bits, wanted, cells.all, version.dataset_id)
+        return cells.read(store, bits, wanted, version.dataset_id)
 
-    return View([*TEXT, *ORIGIN, *cells.scalars], build, tuple(cells.vectors), by_sid=True)
+    return View([*TEXT, *ORIGIN, *cells.shown], build, tuple(cells.vectors), by_sid=True)
 
 
 def selected_view(store: Store, name: str) -> View:
@@ -133,11 +154,11 @@ def selected_view(store: Store, name: str) -> View:
         bits = block.bits if sids is None else block.bits & sids
         of_rows = ["sid", *[one for one in wanted if one not in names]]
         dataset = store.version_by_id(selection.dataset_version_id).dataset_id
-        rows = _polars(read_rows(store, bits, of_rows, cells.all, dataset))
+        rows = _polars(cells.read(store, bits, of_rows, dataset))
         joined = items.join(rows, on="sid", how="inner", maintain_order="left")
         return joined.select(wanted).to_arrow()
 
-    columns = ["rank", "gain", *TEXT, *ORIGIN, *cells.scalars]
+    columns = ["rank", "gain", *TEXT, *ORIGIN, *cells.shown]
     return View(columns, build, tuple(cells.vectors), by_sid=True)
 
 

@@ -61,6 +61,27 @@ def create(uri: str | Path, database: str | None = None) -> tuple[Location, bool
     `database` is the URL of a PostgreSQL database for the catalog; None: SQLite beside the blocks.
     UsageError if the place is not empty, or is a store with another catalog.
     """
+    storage, marker, fresh = _wanted(uri, database)
+    storage.probe()
+    step("folders-made")
+    catalog = Database(_address(storage, marker, database))
+    catalog.migrate()
+    step("catalog-made")
+    if not marker.store:
+        _mark(storage, catalog, marker.database)
+    _check_pair(storage, catalog)
+    return _location(storage, catalog), fresh
+
+
+def would_create(uri: str | Path, database: str | None = None) -> tuple[str, bool]:
+    """The store's URI, and whether `create` would make it now; refuses what that would refuse."""
+    storage, marker, fresh = _wanted(uri, database)
+    _address(storage, marker, database)
+    return storage.uri, fresh
+
+
+def _wanted(uri: str | Path, database: str | None) -> tuple[Storage, Marker, bool]:
+    """The place, what it is or shall be marked with, and whether it is still to be made."""
     storage = storage_at(uri)
     marker = _marker(storage)
     fresh = marker is None and not storage.exists(CATALOG)
@@ -72,15 +93,7 @@ def create(uri: str | Path, database: str | None = None) -> tuple[Location, bool
             f"{storage.uri} is a store whose catalog is {marker.catalog}",
             hint="leave out --database",
         )
-    storage.probe()
-    step("folders-made")
-    catalog = Database(_address(storage, marker, database))
-    catalog.migrate()
-    step("catalog-made")
-    if not marker.store:
-        _mark(storage, catalog, marker.database)
-    _check_pair(storage, catalog)
-    return _location(storage, catalog), fresh
+    return storage, marker, fresh
 
 
 def find(uri: str | Path, database: str | None = None, *, any_revision: bool = False) -> Location:

@@ -70,19 +70,21 @@ def check_role(role: str) -> str:
     return role
 
 
-def add(database: Database, role: str) -> Team:
+def add(database: Database, role: str, *, keep: bool = True) -> Team:
     """Give an existing role what a team needs and no more; a no-op where it has it.
 
     Forbidden if the role holds rights that row-level security does not bind, or if this login does
-    not own the tables; then nothing is given.
+    not own the tables; then nothing is given, as without `keep`.
     """
     check_role(role)
-    with told(), database.engine.begin() as connection:
+    with told(), database.engine.connect() as connection:
         _refuse_unbound(connection, role)
         _grant(connection, role)
         rights = _rights(connection, role)
         _refuse_lack(connection, rights)
         _refuse_excess(connection, role, rights)
+        if keep:
+            connection.commit()
     return Team(role, {right: rights[right] for right in RIGHTS})
 
 

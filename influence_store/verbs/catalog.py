@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import click
 
-from influence_store.shell import Context, Verbs, emit_report, verb
+from influence_store.shell import Context, Verbs, emit_report, verb, writing_verb
 
 
-@verb
+@writing_verb
 def migrate(ctx: Context) -> None:
     """Bring a store of an older version to this one's schema; take a backup first.
 
@@ -15,7 +15,7 @@ def migrate(ctx: Context) -> None:
     """
     from influence_store.jobs.migrate import migrate as job
 
-    emit_report(ctx, job(ctx.place.uri, ctx.place.database))
+    emit_report(ctx, job(ctx.place.uri, ctx.place.database, plan_only=ctx.dry_run))
 
 
 @click.group(cls=Verbs)
@@ -23,7 +23,7 @@ def team() -> None:
     """Teams of a PostgreSQL catalog: roles that see nothing of each other."""
 
 
-@verb
+@writing_verb
 @click.argument("role")
 def add(ctx: Context, role: str) -> None:
     """Let an existing ROLE of the server work in this store, with its own rows and files.
@@ -33,7 +33,7 @@ def add(ctx: Context, role: str) -> None:
     """
     from influence_store.jobs.teams import add_team
 
-    emit_report(ctx, add_team(ctx.open(), role))
+    emit_report(ctx, add_team(ctx.open_to_read(), role, plan_only=ctx.dry_run))
 
 
 @verb

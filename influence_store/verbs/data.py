@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,27 +10,34 @@ import click
 
 from influence_store.errors import UsageError
 from influence_store.settings import cache_dir
-from influence_store.shell import Context, emit_report, key_values, verb
+from influence_store.shell import Context, emit_facts, emit_report, key_values, writing_verb
 from influence_store.version import __version__
 
 if TYPE_CHECKING:
+    from influence_store.jobs.ingest import IngestReport
+    from influence_store.jobs.refresh import Plan
     from influence_store.protocols import Embedder
+    from influence_store.store.store import Store
 
 
-@verb
+@writing_verb
 @click.option("--database", metavar="URL", help="postgresql+psycopg://USER@HOST/NAME for teams.")
 def init(ctx: Context, database: str | None) -> None:
     """Create a store: SQLite beside the blocks, or a PostgreSQL catalog."""
-    from influence_store.output import emit
+    from influence_store.store.location import would_create
     from influence_store.store.store import Store
 
-    store, fresh = Store.init(ctx.place.uri, __version__, database or ctx.place.database)
+    address = database or ctx.place.database
+    if ctx.dry_run:
+        uri, fresh = would_create(ctx.place.uri, address)
+    else:
+        store, fresh = Store.init(ctx.place.uri, __version__, address)
+        uri = store.uri
     done = "created" if fresh else "is a store already:"
-    facts = {"store": store.uri, "created": fresh}
-    emit(facts, [f"{done} {store.uri}"], as_json=ctx.as_json)
+    emit_facts(ctx, {"store": uri, "created": fresh}, [f"{done} {uri}"])
 
 
-@verb
+@writing_verb
 @click.argument("paths", nargs=-1)
 @click.option("--dataset", required=True, help="Name of the dataset, e.g. support-chats.")
 @click.option("--map", "pairs", multiple=True, metavar="FIELD=KEY", help="Say what a key means.")
@@ -80,7 +88,6 @@ def ingest(
     from influence_store.ingest.spool import ReadSettings
     from influence_store.jobs.ingest import ingest as job
     from influence_store.jobs.refresh import plan, refresh
-    from influence_store.output import emit
 
     if not paths and removed is None:
         raise UsageError("nothing to ingest", hint="name files, - for stdin, or --removed FILE")
@@ -94,21 +101,24 @@ def ingest(
         removed=removed,
         snapshot=snapshot,
         tag=tag,
-        rejects=rejects,
+        rejects=None if ctx.dry_run else rejects,
     )
     version = store.version(f"{dataset}@{report.version}")
     todo = plan(store, version)
+    if ctx.dry_run:
+        _tell_dry_run(ctx, store, report, todo)
+        return
     # The version stands, whatever happens to its columns next: so it is told first.
     if not ctx.as_json:
-        emit({}, [*report.lines(), *todo.lines("planned")], as_json=False)
+        emit_facts(ctx, {}, [*report.lines(), *todo.lines("planned")])
     if not no_fill:
         todo = refresh(store, version, _open_embedder)
     facts = {**report.facts(), "plan": todo.facts(), "done": not no_fill}
     facts["drift"] = [one.facts() for one in todo.drift]
-    emit(facts, [] if no_fill else todo.lines("done"), as_json=ctx.as_json)
+    emit_facts(ctx, facts, [] if no_fill else todo.lines("done"))
 
 
-@verb
+@writing_verb
 @click.argument("dataset")
 @click.option("--embedder", required=True, help="Model folder, hub id, or `hashing`.")
 def embed(ctx: Context, dataset: str, embedder: str) -> None:
@@ -118,11 +128,17 @@ def embed(ctx: Context, dataset: str, embedder: str) -> None:
 
     store = ctx.open()
     version = store.version(dataset)
+    opened = _open_embedder(embedder)
+    if ctx.dry_run:
+        from influence_store.jobs.column_plan import plan_embed
+
+        emit_report(ctx, plan_embed(store, version, opened))
+        return
     # `ingest` opens it again later, maybe from another directory.
-    emit_report(ctx, job(store, version, _open_embedder(embedder), absolute_spec(embedder)))
+    emit_report(ctx, job(store, version, opened, absolute_spec(embedder)))
 
 
-@verb
+@writing_verb
 @click.argument("path", type=click.Path(path_type=Path))
 @click.option("--format", "form", required=True, help="less, bergson, dattri, kronfluence, …")
 @click.option("--identity", type=click.Path(path_type=Path), help="Manifest; default: beside it.")
@@ -136,7 +152,7 @@ def import_(ctx: Context, path: Path, form: str, identity: Path | None) -> None:
     emit_report(ctx, import_scores(ctx.open(), path, form, identity))
 
 
-@verb
+@writing_verb
 @click.argument("selection")
 @click.option("--to", "form", default="jsonl", show_default=True, help="A format.")
 @click.option("-o", "--out", required=True, type=click.Path(path_type=Path), help="New folder.")
@@ -149,7 +165,28 @@ def export(ctx: Context, selection: str, form: str, out: Path, overwrite: bool) 
     """
     from influence_store.jobs.export import export as job
 
-    emit_report(ctx, job(ctx.open(), selection, form, out, overwrite=overwrite))
+    if ctx.dry_run:
+        from influence_store.exporters.bundle import check_free
+
+        check_free(out, overwrite)
+    there = ctx.folder_for(out)
+    report = job(ctx.open(), selection, form, there, overwrite=overwrite)
+    emit_report(ctx, replace(report, path=str(out)))
+
+
+def _tell_dry_run(ctx: Context, store: Store, report: IngestReport, todo: Plan) -> None:
+    """What the version would hold, and what its new rows would cost to embed."""
+    from influence_store.jobs.column_plan import plan_embed
+
+    version = store.version(f"{report.dataset}@{report.version}")
+    costs = [
+        plan_embed(store, version, _open_embedder(source))
+        for producer, source in store.active(version.dataset_id)
+        if producer.kind == "embedding" and todo.embeddings[producer.name]
+    ]
+    facts = {**report.facts(), "plan": todo.facts(), "costs": [cost.facts() for cost in costs]}
+    lines = [line for cost in costs for line in cost.lines()]
+    emit_facts(ctx, facts, [*report.lines(), *todo.lines("planned"), *lines])
 
 
 def _open_embedder(spec: str) -> Embedder:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from influence_store.errors import UsageError
-from influence_store.shell import Context, emit_report, verb
+from influence_store.shell import Context, emit_report, verb, writing_verb
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -45,7 +45,7 @@ def verify(ctx: Context, deep: bool, max_mb_per_s: float | None, selection: str 
     report.check()
 
 
-@verb
+@writing_verb
 @click.option("--quarantine", is_flag=True, help="Do it; without this it is only told.")
 @click.option("--from", "source", metavar="BACKUP", help="Bring right bytes back from a backup.")
 @click.option("--fast", is_flag=True, help="Trust files that have the right size.")
@@ -56,10 +56,11 @@ def repair(ctx: Context, quarantine: bool, source: str | None, fast: bool) -> No
     """
     from influence_store.jobs.repair import repair as job
 
-    emit_report(ctx, job(ctx.open(), quarantine=quarantine, source=source, deep=not fast))
+    act = quarantine and not ctx.dry_run
+    emit_report(ctx, job(ctx.open_to_read(), quarantine=act, source=source, deep=not fast))
 
 
-@verb
+@writing_verb
 @click.option("--yes", is_flag=True, help="Do it; without this it is only told.")
 @click.option("--grace", default="24h", show_default=True, help="Age of what may go: 90m, 2d.")
 @click.option(
@@ -72,13 +73,14 @@ def gc(ctx: Context, yes: bool, grace: str, cells: bool) -> None:
     from influence_store.store.location import storage_at
 
     seconds = _seconds(grace)
-    if yes:
+    act = yes and not ctx.dry_run
+    if act:
         # On a full disk even opening the catalog may fail.
         make_room(storage_at(ctx.place.uri))
-    emit_report(ctx, job(ctx.open(), grace=seconds, cells=cells, act=yes))
+    emit_report(ctx, job(ctx.open_to_read(), grace=seconds, cells=cells, act=act))
 
 
-@verb
+@writing_verb
 @click.argument("folder", metavar="FOLDER|URI")
 def backup(ctx: Context, folder: str) -> None:
     """Copy the store to FOLDER while others work; again: only what is new.
@@ -87,11 +89,12 @@ def backup(ctx: Context, folder: str) -> None:
     influence-store backup /mnt/backups/store
     """
     from influence_store.jobs.backup import backup as job
+    from influence_store.jobs.backup import plan_backup
 
-    emit_report(ctx, job(ctx.open(), folder))
+    emit_report(ctx, (plan_backup if ctx.dry_run else job)(ctx.open_to_read(), folder))
 
 
-@verb
+@writing_verb
 @click.argument("folder", metavar="FOLDER|URI")
 @click.option("--database", metavar="URL", help="A catalog in PostgreSQL; default: SQLite.")
 def restore(ctx: Context, folder: str, database: str | None) -> None:
@@ -100,9 +103,14 @@ def restore(ctx: Context, folder: str, database: str | None) -> None:
     \b
     influence-store --store NEW restore /mnt/backups/store
     """
+    from influence_store.jobs.restore import plan_restore
     from influence_store.jobs.restore import restore as job
 
-    report = job(folder, ctx.place.uri, database or ctx.place.database)
+    address = database or ctx.place.database
+    if ctx.dry_run:
+        emit_report(ctx, plan_restore(folder, ctx.place.uri, address))
+        return
+    report = job(folder, ctx.place.uri, address)
     emit_report(ctx, report)
     report.verified.check()
 

@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from influence_store.shell import SEED, Context, emit_report, verb
+from influence_store.shell import SEED, Context, emit_facts, emit_report, writing_verb
 
 if TYPE_CHECKING:
     pass
 
 
-@verb
+@writing_verb
 @click.argument("dataset")
 @click.option("--method", default="delift", show_default=True, help="The teacher to imitate.")
 @click.option("--output", help="Which of its outputs; default: the first.")
@@ -38,7 +38,7 @@ def train(ctx: Context, dataset: str, targets: str | None, method: str, **option
     emit_report(ctx, job(store, version, served, method, TrainOptions(**options)))
 
 
-@verb
+@writing_verb
 @click.argument("dataset")
 @click.option("--estimator", help="Name or fingerprint; default: the newest.")
 def fill(ctx: Context, dataset: str, estimator: str | None) -> None:
@@ -46,17 +46,21 @@ def fill(ctx: Context, dataset: str, estimator: str | None) -> None:
     from influence_store.jobs.drift import measure_drift
     from influence_store.jobs.estimators import find_estimator
     from influence_store.jobs.fill import fill as job
-    from influence_store.output import emit
 
     store = ctx.open()
     version, trained = store.version(dataset), find_estimator(store, estimator)
+    if ctx.dry_run:
+        from influence_store.jobs.column_plan import plan_fill
+
+        emit_report(ctx, plan_fill(store, version, trained))
+        return
     report = job(store, version, trained)
     drift = measure_drift(store, version, trained)
     facts = {**report.facts(), "drift": drift.facts() if drift else None}
-    emit(facts, [*report.lines(), *(drift.lines() if drift else [])], as_json=ctx.as_json)
+    emit_facts(ctx, facts, [*report.lines(), *(drift.lines() if drift else [])])
 
 
-@verb
+@writing_verb
 @click.argument("estimator")
 @click.option("--on", "dataset", required=True, metavar="D[@V]", help="Whose labels judge it.")
 @click.option("--targets", metavar="D[@V]", help="The labels' target dataset; default: D.")

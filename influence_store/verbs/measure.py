@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from influence_store.settings import cache_dir
-from influence_store.shell import SEED, Context, emit_report, key_values, verb
+from influence_store.shell import SEED, Context, emit_report, key_values, verb, writing_verb
 
 if TYPE_CHECKING:
     pass
 
 
-@verb
+@writing_verb
 @click.argument("dataset")
 @click.option(
     "--method", "methods", multiple=True, help="See: influence-store methods. Default: delift."
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     "--design", help="How pairs are laid out: complete (default), block, column, scatter, active."
 )
 @click.option("--again", type=click.IntRange(min=20), help="Ask so many known pairs once more.")
-@click.option("--plan", "plan_only", is_flag=True, help="Measure for 20 s what it would cost.")
 @click.option("--max-response-tokens", type=click.IntRange(min=1), help="Score only so many.")
 @click.option("--max-tokens", type=click.IntRange(min=2), help="Longest text the model may read.")
 @click.option("--warmup", default="5%", show_default=True, help="Share to fine-tune on.")
@@ -49,7 +48,9 @@ def label(ctx: Context, dataset: str, **options: Any) -> None:
     from influence_store.jobs.label import label_by_options
 
     options["settings"] = key_values(options["settings"], "--set")
-    emit_report(ctx, label_by_options(ctx.open(), dataset, cache=cache_dir(), **options))
+    # A plan that is measured writes nothing by itself, and shares what the store keeps of models.
+    options["plan_only"] = ctx.dry_run
+    emit_report(ctx, label_by_options(ctx.open_to_read(), dataset, cache=cache_dir(), **options))
 
 
 @verb

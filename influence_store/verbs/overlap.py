@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import click
 
-from influence_store.shell import Context, emit_report, verb
+from influence_store.shell import Context, emit_report, writing_verb
 
 
-@verb
+@writing_verb
 @click.argument("dataset")
 @click.option(
     "--jaccard", type=float, default=0.8, show_default=True, help="Shared runs of words, 0 to 1."
@@ -33,7 +33,7 @@ def duplicates(ctx: Context, dataset: str, jaccard: float, cosine: float, shingl
     emit_report(ctx, job(store, store.version(dataset), alike))
 
 
-@verb
+@writing_verb
 @click.argument("dataset")
 @click.option("--target", required=True, metavar="D[@V]", help="What it will be judged on.")
 @click.option(

@@ -6,11 +6,11 @@ import click
 
 from influence_store.errors import NotFound, UsageError
 from influence_store.settings import Place, profiles
-from influence_store.shell import Context, emit_report, verb
+from influence_store.shell import Context, emit_report, writing_verb
 from influence_store.version import __version__
 
 
-@verb
+@writing_verb
 @click.argument("source")
 @click.option("--only", multiple=True, metavar="NAME", help="An embedder or method; default: all.")
 @click.option("--estimator", "estimators", multiple=True, metavar="NAME", help="Or `all`.")

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import click
 
 from influence_store.errors import UsageError
-from influence_store.shell import SEED, Context, emit_report, verb
+from influence_store.shell import SEED, Context, emit_report, verb, writing_verb
 
 
 @verb
@@ -85,7 +86,7 @@ def frontier(
     )
 
 
-@verb
+@writing_verb
 @click.argument("selection")
 @click.option(
     "-o",
@@ -99,4 +100,5 @@ def receipt(ctx: Context, selection: str, out: Path) -> None:
     """Write all that decides a SELECTION, and its sample ids, to a file that can be verified."""
     from influence_store.jobs.receipts import write_receipt
 
-    emit_report(ctx, write_receipt(ctx.open(), selection, out))
+    report = write_receipt(ctx.open(), selection, ctx.folder_for(out))
+    emit_report(ctx, replace(report, path=str(out)))

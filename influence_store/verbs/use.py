@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from influence_store.errors import UsageError
-from influence_store.shell import SEED, Context, emit_report, key_values, verb
+from influence_store.errors import NotFound, UsageError
+from influence_store.shell import (
+    SEED,
+    Context,
+    Verb,
+    emit_report,
+    key_values,
+    verb,
+    writing_verb,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -110,7 +119,7 @@ def sample(ctx: Context, dataset: str, n: int, seed: int, form: str | None) -> N
     emit_table(table, form or ("json" if ctx.as_json else "table"))
 
 
-@verb
+@writing_verb
 @click.argument("dataset")
 @click.option("--budget", required=True, help="500, 10%, 200k-tokens, or auto: up to the knee.")
 @click.option("--objective", help="A set function, a mixture of some, or a selector.")
@@ -151,7 +160,7 @@ def select(
 
     store = ctx.open()
     report = choose(store, dataset, Asked(**options), key_values(settings, "--set"))
-    if lock is not None:
+    if lock is not None and not ctx.dry_run:
         from influence_store.jobs.receipts import write_receipt
 
         write_receipt(store, report.id, lock)
@@ -175,6 +184,40 @@ def status(ctx: Context) -> None:
     from influence_store.jobs.status import status as job
 
     emit_report(ctx, job(ctx.open()))
+
+
+# What it does not know belongs to the other verb.
+@click.command("plan", cls=Verb, context_settings={"ignore_unknown_options": True})
+@click.argument("words", nargs=-1, type=click.UNPROCESSED, metavar="[VERB ARGUMENTS... | D[@V]...]")
+@click.pass_context
+def plan(click_context: click.Context, words: tuple[str, ...]) -> None:
+    """What is fresh, stale and missing; or what a VERB would do and cost, as its --dry-run.
+
+    \b
+    influence-store plan
+    influence-store plan label demo --method less --model M --rows all
+    """
+    ctx: Context = click_context.obj
+    group = click_context.find_root().command
+    assert isinstance(group, click.Group)
+    named = group.commands.get(words[0]) if words else None
+    if named is not None and getattr(named, "writes", isinstance(named, click.Group)):
+        with named.make_context(words[0], [*words[1:], "--dry-run"], parent=click_context) as inner:
+            named.invoke(inner)
+        return
+    from influence_store.jobs.outlook import outlook
+
+    store = ctx.open_to_read()
+    try:
+        versions = [store.version(one) for one in words] or store.heads()
+    except NotFound as error:
+        if named is None:
+            raise
+        raise UsageError(
+            f"{words[0]} writes nothing: there is nothing to plan",
+            hint=f"run: {shlex.join(['influence-store', *words])}",
+        ) from error
+    emit_report(ctx, outlook(store, versions))
 
 
 @verb

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from influence_store.errors import UsageError
-from influence_store.shell import Context, emit_report, verb
+from influence_store.shell import Context, emit_report, verb, writing_verb
 
 
 @verb
@@ -30,7 +30,7 @@ def diff(ctx: Context, old: str, new: str, show: int) -> None:
     emit_report(ctx, job(store, store.version(old), store.version(new), show=show))
 
 
-@verb
+@writing_verb
 @click.argument("dataset", metavar="D[@V]")
 @click.argument("name")
 @click.option("--move", is_flag=True, help="Let a name that is taken mean this version.")
@@ -54,7 +54,7 @@ def tag(ctx: Context, dataset: str, name: str, move: bool, remove: bool) -> None
     emit_report(ctx, job(store, store.version(dataset), name, move=move))
 
 
-@verb
+@writing_verb
 @click.argument("name", metavar="D|D@V|SELECTION")
 @click.option("--force", is_flag=True, help="Also while something stands on it.")
 @click.option("--undo", is_flag=True, help="Bring it back.")
@@ -71,17 +71,16 @@ def delete(ctx: Context, name: str, force: bool, undo: bool) -> None:
     emit_report(ctx, bring_back(ctx.open(), name) if undo else job(ctx.open(), name, force=force))
 
 
-@verb
+@writing_verb
 @click.argument("dataset", required=False)
-@click.option("--plan", "plan_only", is_flag=True, help="Only say what would be merged.")
-def compact(ctx: Context, dataset: str | None, plan_only: bool) -> None:
+def compact(ctx: Context, dataset: str | None) -> None:
     """Merge the many small blocks that ingests leave into few; values stay the same bits."""
     from influence_store.jobs.compact import compact as job
 
-    emit_report(ctx, job(ctx.open(), dataset, plan_only=plan_only))
+    emit_report(ctx, job(ctx.open_to_read(), dataset, plan_only=ctx.dry_run))
 
 
-@verb
+@writing_verb
 @click.argument("samples", nargs=-1, required=True, metavar="SAMPLE_ID...")
 @click.option("--reason", required=True, help="Kept beside the hash of each sample.")
 @click.option("--yes", is_flag=True, help="Do not ask: this cannot be undone.")
@@ -90,7 +89,7 @@ def forget(ctx: Context, samples: tuple[str, ...], reason: str, yes: bool) -> No
     from influence_store.jobs.forget import forget as job
 
     store = ctx.open()
-    if not yes:
+    if not yes and not ctx.dry_run:
         question = f"forget {len(samples)} samples for good, in all versions of {store.uri}?"
         click.confirm(question, abort=True, err=True)
     emit_report(ctx, job(store, samples, reason))
