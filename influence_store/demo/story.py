@@ -5,6 +5,7 @@ Every step calls the job behind a verb and shows the command line that does the 
 
 from __future__ import annotations
 
+import csv
 import shlex
 import textwrap
 import time
@@ -50,6 +51,7 @@ if TYPE_CHECKING:
 PAIRS = 400
 RESPONSE_TOKENS = 12
 BUDGET = "10%"
+MODEL = "SmolLM2-135M-Instruct.gguf"
 
 _BEST = "select est_delift_l2 influence, prompt from pool order by 1 desc limit 3"
 _CHOSEN = """
@@ -72,6 +74,45 @@ class Demo:
     refreshed: Plan
     second_seconds: float
     seconds: float
+
+
+@dataclass(frozen=True)
+class Files:
+    """What lies in the folder: texts with how many rows each has, and links to two models."""
+
+    folder: str
+    rows: dict[str, int]
+    embedder: str
+    model: str
+
+    def facts(self) -> dict[str, Any]:
+        """As printed by `--json`."""
+        return dict(vars(self))
+
+    def lines(self) -> list[str]:
+        """For people."""
+        files = [f"  {name}: {count:,} rows" for name, count in self.rows.items()]
+        models = [f"  {self.embedder}: an embedder", f"  {self.model}: a small LLM"]
+        return [f"{self.folder} holds", *files, *models]
+
+
+def write_files(folder: Path) -> Files:
+    """The demo's texts and links to its models, in the new folder `folder`."""
+    files = write_demo(folder)
+    embedder, model = demo_embedder(cache_dir()), demo_llm(cache_dir())
+    for found, name in ((embedder, embedder.name), (model, MODEL)):
+        (folder / name).symlink_to(found.resolve())
+    texts = [*files.first, files.second, files.removed, files.target]
+    rows = {path.name: _rows(path) for path in texts}
+    return Files(str(folder), rows, embedder.name, MODEL)
+
+
+def _rows(path: Path) -> int:
+    """Records in the file, broken ones too; a CSV file has a head."""
+    if path.suffix != ".csv":
+        return path.read_bytes().count(b"\n")
+    with path.open(newline="", encoding="utf-8") as file:
+        return sum(1 for _ in csv.reader(file)) - 1
 
 
 def run_demo(folder: Path, say: Callable[[str], None]) -> Demo:

@@ -8,6 +8,7 @@ ENGINE:path/to/folder      that engine instead, e.g. sentence-transformers:./my-
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -84,12 +85,15 @@ def open_embedder(
 
 
 def absolute_spec(spec: str) -> str:
-    """`spec` as it can be opened from any working directory: a folder by its absolute path."""
+    """`spec` as it can be opened from any working directory: a folder by its absolute path.
+
+    A link stays one: the name of a folder is part of what an embedder is.
+    """
     engine, location = _split(spec)
     folder = Path(location).expanduser()
     if engine == "hashing" or not folder.is_dir():
         return spec
-    return f"{engine}:{folder.resolve()}"
+    return f"{engine}:{os.path.abspath(folder)}"
 
 
 def _open(engine: str, location: str, options: EmbedderOptions) -> Embedder:

@@ -13,6 +13,7 @@ from influence_store.shell import (
     SEED,
     Context,
     Verb,
+    emit_facts,
     emit_report,
     key_values,
     verb,
@@ -222,13 +223,16 @@ def plan(click_context: click.Context, words: tuple[str, ...]) -> None:
 
 @verb
 @click.argument("folder", type=click.Path(path_type=Path), default=Path("influence-demo"))
-def demo(ctx: Context, folder: Path) -> None:
+@click.option("--files-only", is_flag=True, help="Only its texts and models, to try verbs on.")
+def demo(ctx: Context, folder: Path, files_only: bool) -> None:
     """Do the main job on small real data and models, in a new FOLDER."""
-    from influence_store.demo.story import closing_lines, run_demo
-    from influence_store.output import emit
+    from influence_store.demo.story import closing_lines, run_demo, write_files
 
     if folder.exists() and any(folder.iterdir()):
         raise UsageError(f"{folder} is not empty", hint="name a new folder")
+    if files_only:
+        emit_report(ctx, write_files(folder))
+        return
 
     def say(line: str) -> None:
         click.echo(line, err=ctx.as_json)
@@ -237,4 +241,4 @@ def demo(ctx: Context, folder: Path) -> None:
     facts = {
         name: getattr(part, "facts", lambda part=part: part)() for name, part in vars(done).items()
     }
-    emit(facts, closing_lines(done, folder), as_json=ctx.as_json)
+    emit_facts(ctx, facts, closing_lines(done, folder))

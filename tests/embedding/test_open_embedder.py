@@ -106,3 +106,11 @@ def test_a_folder_is_remembered_by_its_absolute_path(tmp_path, monkeypatch):
     )
     assert absolute_spec("hashing:32") == "hashing:32"
     assert absolute_spec("org/model") == "org/model"
+
+
+def test_a_linked_folder_is_remembered_by_the_name_that_was_given(tmp_path, monkeypatch):
+    """What `ingest` opens later must be the embedder that `embed` opened, name and all."""
+    (tmp_path / "hidden" / "model").mkdir(parents=True)
+    (tmp_path / "mini").symlink_to(tmp_path / "hidden" / "model")
+    monkeypatch.chdir(tmp_path)
+    assert absolute_spec("mini") == f"onnx:{tmp_path / 'mini'}"
