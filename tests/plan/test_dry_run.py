@@ -74,7 +74,7 @@ ASKED = {
     "backup": lambda t: (t.folder / "backup",),
     "migrate": lambda _: (),
 }
-#: What no two runs have in common.
+#: What no two runs have in common. Notes may speak of PostgreSQL, and the copy is SQLite.
 NEVER_THE_SAME = {
     "seconds",
     "cpu_seconds",
@@ -189,8 +189,8 @@ def test_restore_tells_what_it_would_bring(trial, backend, tmp_path):
     trial("backup", trial.folder / "backup")
     uri, _ = backend.new(tmp_path / "restored")
     told = trial("--store", uri, "restore", trial.folder / "backup", "--dry-run", "--json")
-    if backend.name != "sqlite":
-        assert told.code == 2  # a restored store needs a catalog of its own
+    if backend.name == "s3":
+        assert told.code == 2  # in a bucket a store needs a catalog of its own
         return
     seal = json.loads((trial.folder / "backup" / "backup.json").read_text())
     assert told.json()["files"] == seal["files"]
