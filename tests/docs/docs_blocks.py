@@ -89,10 +89,3 @@ def commands(block: Block, number: int, line: str, shown: tuple[str, ...] = ()) 
         assert not strange, f"{block.page}:{number}: {strange} is more shell than these tests speak"
         found.append(Command(f"{block.page}:{number}", line, tuple(part), into, shown))
     return found
-
-
-def needs_a_shell(block: Block) -> bool:
-    """Whether it is a script with variables, pipes or branches, for a real shell."""
-    return block.language == "sh" and bool(
-        re.search(r"\$\(|\bif \b|\bfor \b| \| |\|\|", block.text)
-    )

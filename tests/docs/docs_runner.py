@@ -17,7 +17,7 @@ from pathlib import Path
 
 import click
 import yaml
-from docs_blocks import ROOT, SHELL, Block, Command, commands, lines, needs_a_shell
+from docs_blocks import ROOT, SHELL, Block, Command, commands, lines
 from docs_substitutes import apart, substituted
 from docs_world import STORE, run
 from sqlmodel import desc, select
@@ -30,7 +30,7 @@ from influence_store.store.store import Store
 from influence_store.version import __version__
 
 PROGRAM = "influence-store"
-_FILE = re.compile(r"# ([\w-]+\.(?:py|sh))\n")
+_FILE = re.compile(r"# ([\w-]+\.py)\n")
 #: Pages whose Python belongs into the folder that `export` wrote.
 IN_THE_EXPORT = {"docs/exports.md": "out"}
 #: tests/query/test_query_docs.py runs these.
@@ -61,21 +61,19 @@ class Page:
 
     def _console(self, block: Block) -> None:
         for number, line, shown in lines(block):
-            told = apart(block.page, line)
-            parsed = commands(block, number, line if told else self._named(line), shown)
-            for command in parsed:
-                if told is not None:
-                    check_words(command)
-                elif command.words[0] == PROGRAM:
+            if apart(block.page, line):
+                if line.startswith(PROGRAM):
+                    check_words(*commands(block, number, line))
+                continue
+            for command in commands(block, number, self._named(line), shown):
+                if command.words[0] == PROGRAM:
                     self._verb(command)
+                elif command.words[0] == "python":
+                    self._own_script(command)
                 else:
                     check_foreign(command)
 
-    def _sh(self, block: Block) -> None:
-        if needs_a_shell(block) and not all(apart(block.page, one) for _, one, _ in lines(block)):
-            self._script(block)
-        elif not needs_a_shell(block):
-            self._console(block)
+    _sh = _console
 
     def _verb(self, command: Command) -> None:
         words = list(command.words[1:])
@@ -96,26 +94,15 @@ class Page:
             Path(command.into).write_text(told)
         check_shown(command, told)
 
-    def _script(self, block: Block) -> None:
-        """With a real shell, as it would run in a CI job."""
-        where = self.folder / "bin"
-        where.mkdir(exist_ok=True)
-        program = where / PROGRAM
-        program.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m influence_store.cli "$@"\n')
-        program.chmod(0o755)
-        told = _FILE.match(block.text)
-        script = self.folder / (told[1] if told else "block.sh")
-        script.write_text(self._named(block.text))
-        path = f"{where}:{Path(sys.executable).parent}:{os.environ['PATH']}"
-        shown = subprocess.run(
-            ["/bin/sh", "-e", str(script)],
-            env={**os.environ, "PATH": path, "PYTHONPATH": str(ROOT)},
-            capture_output=True,
-            text=True,
-            check=False,
+    def _own_script(self, command: Command) -> None:
+        """`python FILE` that a block of the page wrote, or a script of the repository."""
+        if not (self.folder / command.words[1]).exists():
+            check_foreign(command)
+            return
+        done = subprocess.run(
+            [sys.executable, *command.words[1:]], capture_output=True, text=True, check=False
         )
-        assert shown.returncode == 0, f"{block.place}: {shown.stdout}\n{shown.stderr}"
-        self.ran += block.text.count(PROGRAM)
+        assert done.returncode == 0, f"{command.place}: {done.stdout}\n{done.stderr}"
 
     # -- other languages -----------------------------------------------------------------
 
@@ -152,10 +139,10 @@ class Page:
 
     def _yaml(self, block: Block) -> None:
         told = yaml.safe_load(block.text)
-        if isinstance(told, dict) and "jobs" in told:
-            for job in told["jobs"].values():
+        if isinstance(told, dict):
+            for job in told.get("jobs", {}).values():
                 for step in job["steps"]:
-                    check_step(block, step)
+                    self._console(Block(block.page, block.line, "sh", step.get("run", "")))
 
     def _json(self, block: Block) -> None:
         json.loads(block.text)
@@ -167,7 +154,7 @@ class Page:
 
     def _named(self, text: str) -> str:
         names = {"llm": self.llm, "selection": "", "sample": ""}
-        if "SELECTION" in text or "SAMPLE" in text or "3f2a" in text:
+        if re.search(r"\bSELECTION\b|\bSAMPLE\.\.\.|\b3f2a\b", text):
             names |= newest_selection(self.folder / STORE)
         return substituted(text, names)
 
@@ -209,18 +196,10 @@ def check_foreign(command: Command) -> None:
     elif words[0] == "python" and words[1].endswith(".py"):
         text = (ROOT / words[1]).read_text()
         for option in [one for one in words[2:] if one.startswith("--") and len(one) > 2]:
-            assert f'"{option}"' in text, f"{command.place}: {words[1]} has no {option}"
+            named = f'"{option}"' in text or f'"{option[2:]}"' in text
+            assert named, f"{command.place}: {words[1]} has no {option}"
     else:
         raise AssertionError(f"{command.place}: neither run nor listed: {command.line}")
-
-
-def check_step(block: Block, step: dict[str, str]) -> None:
-    """A step of a workflow that runs this program: its verbs and options exist."""
-    script = Block(block.page, block.line, "sh", step.get("run", ""))
-    for number, line, _ in lines(script):
-        if line.startswith(PROGRAM):
-            for command in commands(script, number, line):
-                check_words(command)
 
 
 def check_shown(command: Command, told: str) -> None:

@@ -18,11 +18,12 @@ SUBSTITUTES = {
     # Names that the pages give to one and the same estimator.
     r"\best_quality\b": "est_delift_l2",
     r"\btuned\b": "delift-l2",
+    r"\b200k-tokens": "2k-tokens",
     # Amounts and candidates for minutes of work, where seconds show that the words are right.
     r"--minutes \d+": "--minutes 0.02",
-    r"--pairs \d+": "--pairs 300",
+    r"--pairs \d+": "--pairs 150",
     r"--again \d+": "--again 20",
-    r"(?<=influence-store )(train \S+)": r"\1 --network ridge-and-cosine",
+    r"(?<=influence-store )(train \S+)": r"\1 --network cosine",
     r"(?<= )/mnt/b(?=\s|$)": "backup-of-the-page",
 }
 
@@ -53,6 +54,9 @@ APART = [
     Apart("docs/sharing.md", "influence-store --profile team ingest", POSTGRES),
     Apart("docs/sharing.md", "influence-store --profile team embed", POSTGRES),
     Apart("docs/sharing.md", "influence-store pull s3://other-team/influence", S3),
+    Apart("docs/how-to/team-store.md", "influence-store --store s3://bucket/influence init", S3),
+    Apart("docs/how-to/team-store.md", "influence-store --profile team", POSTGRES),
+    Apart("docs/how-to/team-store.md", "influence-store --profile keeper team", POSTGRES),
     Apart(
         "docs/cli.md",
         'eval "$(_INFLUENCE_STORE_COMPLETE=bash_source',

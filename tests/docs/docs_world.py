@@ -99,8 +99,8 @@ def build(folder: Path, llm: str) -> World:
         run("ingest", *files, "--dataset", dataset)
         run("embed", dataset, "--embedder", "hashing:32")
     model = ("--model", llm)
-    run("label", "demo", *model, "--pairs", "400")
-    run("label", "other-team", *model, "--pairs", "300")
+    run("label", "demo", *model, "--pairs", "200")
+    run("label", "other-team", *model, "--pairs", "150")
     run("label", "demo", *model, "--method", "ifd", "--rows", "all")
     run("label", "support", *model, "--method", "less", "--targets", "exam", "--share", "20%")
     run("train", "demo", "--network", "cosine")
@@ -139,6 +139,7 @@ def _scores_of_another_tool(folder: Path) -> None:
         "max_len": 512,
         "seed": 0,
         "code_version": "less 1.0",
+        "targets": "their own exam",
         "sample_ids": [one["sample_id"] for one in ids],
     }
     (folder / "all_orig.pt.manifest.json").write_text(json.dumps(manifest))
