@@ -21,7 +21,9 @@ SUBSTITUTES = {
     r"\b200k-tokens": "2k-tokens",
     # Amounts and candidates for minutes of work, where seconds show that the words are right.
     r"--minutes \d+": "--minutes 0.02",
-    r"--pairs \d+": "--pairs 150",
+    r"--pairs \d+ --design active": "--pairs 40 --design active",
+    r"--pairs \d{3,}": "--pairs 150",
+    r"--share 100%": "--share 20%",
     r"--again \d+": "--again 20",
     r"(?<=influence-store )(train \S+)": r"\1 --network cosine",
     r"(?<= )/mnt/b(?=\s|$)": "backup-of-the-page",
