@@ -6,7 +6,7 @@ import ast
 import re
 
 import pytest
-from docs_blocks import SHELL, Block, blocks, commands, lines, pages
+from docs_blocks import ROOT, SHELL, Block, blocks, commands, lines, pages
 from docs_runner import PROGRAM, Page, check_foreign, check_shown, check_words
 from docs_substitutes import APART, FOREIGN_NEEDS, SUBSTITUTES
 
@@ -47,6 +47,23 @@ def test_python_blocks_are_python_even_where_they_are_not_run():
         for block in blocks(page):
             if block.language == "python":
                 ast.parse(block.text, block.place)
+
+
+def anchors(page):
+    """What a heading is called in a link, as code hosts do it."""
+    heads = re.findall(r"^#+ (.+)$", page.read_text("utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", head.lower()).replace(" ", "-") for head in heads}
+
+
+def test_every_link_between_pages_leads_somewhere():
+    for page in PAGES:
+        here = ROOT / page
+        for target in re.findall(r"\]\(([^)\s]+)\)", here.read_text("utf-8")):
+            if "://" not in target:
+                path, _, anchor = target.partition("#")
+                there = (here.parent / path) if path else here
+                assert there.exists(), f"{page}: {target}"
+                assert not anchor or anchor in anchors(there), f"{page}: {target}"
 
 
 # -- the tests of these tests: a page that is wrong is found -----------------------------------
