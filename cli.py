@@ -13,6 +13,7 @@ from influence_store.settings import DEFAULT_STORE, PROFILE_VARIABLE, STORE_VARI
 from influence_store.shell import JSON_HELP, Context, Verbs, quiet_option, run, verbose_option
 from influence_store.verbs.catalog import migrate, team
 from influence_store.verbs.data import embed, export, import_, ingest, init
+from influence_store.verbs.extend import plugins
 from influence_store.verbs.keep import backup, doctor, gc, repair, restore, verify
 from influence_store.verbs.learn import evaluate, fill, train
 from influence_store.verbs.measure import label, methods, top
@@ -58,6 +59,7 @@ SECTIONS = {
     "Selection": (select, explain, frontier, duplicates, leaks, receipt),
     "Versions": (tag, delete, forget, compact),
     "Keeping the store": (verify, repair, gc, backup, restore, migrate, team, doctor),
+    "Extensions": (plugins,),
     "Example": (demo,),
 }
 for _title, _verbs in SECTIONS.items():

@@ -56,7 +56,7 @@ def emit(facts: Mapping[str, Any], lines: Iterable[str], *, as_json: bool) -> No
             option=orjson.OPT_INDENT_2 | orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NON_STR_KEYS,
             default=str,
         )
-        click.echo(_exact(text.decode()))
+        click.echo(exact(text.decode()))
     else:
         for line in lines:
             click.echo(plain(line))
@@ -80,9 +80,9 @@ def emit_table(table: pa.Table, form: str) -> None:
         return
     frame = frame.with_columns(pl.col(pl.Binary).bin.encode("hex"))
     if form == "json":
-        click.echo(_exact(frame.write_json()))
+        click.echo(exact(frame.write_json()))
     elif form == "ndjson":
-        click.echo(_exact(frame.write_ndjson()), nl=False)
+        click.echo(exact(frame.write_ndjson()), nl=False)
     elif form == "csv":
         click.echo(_csv(frame), nl=False)
     else:
@@ -118,7 +118,7 @@ def message(text: str) -> str:
     return "\n".join(plain(line) for line in redact(text).split("\n"))
 
 
-def _exact(json: str) -> str:
+def exact(json: str) -> str:
     """The same JSON in characters that a terminal shows: `\\u009b` for what would steer it."""
     return _STEERING.sub(lambda found: f"\\u{ord(found[0]):04x}", json)
 

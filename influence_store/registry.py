@@ -25,6 +25,18 @@ class Entry:
 
 
 @dataclass(frozen=True)
+class Offer:
+    """A name as somebody offers it; `package` is empty for what is built in."""
+
+    name: str
+    entry: Entry
+    package: str = ""
+    version: str = ""
+    #: Whose name it was already, as `module:attribute`; then nobody may use it.
+    taken_by: str = ""
+
+
+@dataclass(frozen=True)
 class Registry:
     """A table name → Entry of one `kind`; `group` is the entry-point group others join by."""
 
@@ -32,17 +44,29 @@ class Registry:
     group: str
     builtin: dict[str, Entry] = field(default_factory=dict)
 
+    def offers(self) -> list[Offer]:
+        """All that is offered, ours first, also names that are taken; imports nothing."""
+        found = [Offer(name, entry) for name, entry in self.builtin.items()]
+        owners = {one.name: one.entry.target for one in found}
+        for point in entry_points(group=self.group):
+            package, version = (point.dist.name, point.dist.version) if point.dist else ("?", "")
+            entry = Entry(point.value, f"from {package}")
+            found.append(Offer(point.name, entry, package, version, owners.get(point.name, "")))
+            owners.setdefault(point.name, point.value)
+        return found
+
     def entries(self) -> dict[str, Entry]:
         """All entries, ours and third parties'. A name taken twice is an error, not a race."""
-        known = dict(self.builtin)
-        for point in entry_points(group=self.group):
-            if point.name in known:
+        known = {}
+        for one in self.offers():
+            if one.taken_by:
                 raise UsageError(
-                    f"two packages offer the {self.kind} {point.name!r}: "
-                    f"{known[point.name].target} and {point.value}",
-                    hint="uninstall one of them or ask its author for another name",
+                    f"two packages offer the {self.kind} {one.name!r}: "
+                    f"{one.taken_by} and {one.entry.target}",
+                    hint="see: influence-store plugins; uninstall one of them or ask its author "
+                    "for another name",
                 )
-            known[point.name] = Entry(point.value, f"from {point.dist.name if point.dist else '?'}")
+            known[one.name] = one.entry
         return known
 
     def get(self, name: str) -> Any:

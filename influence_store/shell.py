@@ -6,6 +6,7 @@ What the verbs do is in `verbs/`.
 from __future__ import annotations
 
 import io
+import json
 import logging
 import re
 import shlex
@@ -15,13 +16,13 @@ import traceback
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
 from influence_store.errors import InfluenceStoreError, UsageError
-from influence_store.output import LogFormatter, emit, message
-from influence_store.redact import credentials_in
+from influence_store.output import LogFormatter, emit, exact, message
+from influence_store.redact import credentials_in, redact
 from influence_store.settings import DATABASE_VARIABLE
 from influence_store.version import __version__
 
@@ -208,14 +209,29 @@ def run(cli: click.Group) -> None:
     except click.ClickException as error:
         told = io.StringIO()
         error.show(file=told)
-        click.echo(message(told.getvalue().rstrip()), err=True)
-        sys.exit(error.exit_code)
+        usage, _, why = told.getvalue().rstrip().partition("Error: ")
+        click.echo(message(usage), err=True, nl=not why)
+        _fail(UsageError.code, error.exit_code, why)
     except InfluenceStoreError as error:
-        click.echo(message(str(error)), err=True)
-        sys.exit(error.exit_code)
+        _fail(error.code, error.exit_code, str(error), error.hint)
     except Exception:  # a bug of ours; what it holds is no more to be shown than any other error
-        click.echo(message(traceback.format_exc()), err=True)
-        sys.exit(1)
+        _fail(InfluenceStoreError.code, 1, traceback.format_exc())
+
+
+def _fail(code: str, exit_code: int, told: str, hint: str = "") -> NoReturn:
+    """End with `error[CODE]: …` on stderr, whose last line is one JSON document if asked for."""
+    if told:
+        click.echo(message(f"error[{code}]: {told}"), err=True)
+    if "--json" in sys.argv[1:]:
+        text = told.removesuffix(f"\n  {hint}") if hint else told
+        facts = {
+            "code": code,
+            "exit_code": exit_code,
+            "message": redact(text),
+            "hint": redact(hint),
+        }
+        click.echo(exact(json.dumps({"error": facts})), err=True)
+    sys.exit(exit_code)
 
 
 def _refuse_secrets(words: Sequence[str]) -> None:

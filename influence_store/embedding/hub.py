@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from influence_store.errors import NotFound, StorageError
+from influence_store.errors import NotFound, Unreachable
 from influence_store.extras import require
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def fetch(hub_id: str, cache: Path) -> Path:
             hint="check the spelling; a private model needs HF_TOKEN",
         ) from error
     except Exception as error:  # the hub client fails offline in many types of three libraries
-        raise StorageError(
+        raise Unreachable(
             f"{hub_id!r} is not a folder here, and the Hugging Face hub cannot be reached "
             f"({type(error).__name__})",
             hint=f"on a connected machine: hf download {hub_id} --local-dir model; copy the folder "

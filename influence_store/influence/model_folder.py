@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from influence_store.errors import Incompatible, InputError, NotFound, StorageError
+from influence_store.errors import Incompatible, InputError, NotFound, Unreachable
 from influence_store.extras import require
 from influence_store.influence.gguf import converted
 
@@ -123,7 +123,7 @@ def _from_hub(name: str, revision: str | None) -> Path:
             hint="ls the path; a private model needs a login: hf auth login",
         ) from error
     except (OSError, ValueError) as error:
-        raise StorageError(
+        raise Unreachable(
             f"{name} is neither a folder here nor to be had from the hub: {error}",
             hint="check the spelling and the network, or name a local folder",
         ) from error

@@ -19,7 +19,7 @@ import polars as pl
 from pyroaring import BitMap
 from sqlmodel import col, select
 
-from influence_store.errors import NotFound, UsageError
+from influence_store.errors import NotComputed, UsageError
 from influence_store.influence import METHODS
 from influence_store.jobs.cells import content_ids
 from influence_store.jobs.label_sets import agreements, compare_label_sets, known_labels
@@ -144,7 +144,7 @@ def measure_agreement(
     if producer is not None:
         known = known_labels(store, producer, version, targets).drop_nulls()
     if producer is None or not known.height:
-        raise NotFound(
+        raise NotComputed(
             f"no labels of {method.spec.name} with this model, template and cut between "
             f"{version} and {targets}",
             hint=f"run: influence-store label {version} --method {method.spec.name} --model M "

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from sqlmodel import col, select
 
-from influence_store.errors import Incompatible, NotFound
+from influence_store.errors import Incompatible, NotComputed, NotFound
 from influence_store.network.onnx_estimator import OnnxEstimator
 from influence_store.network.score_onnx import OnnxScores
 from influence_store.schema.catalog import Estimator, Producer
@@ -95,7 +95,7 @@ def find_estimator(store: Store, name: str | None) -> Trained:
     """The newest estimator, or the newest called `name` (a name, or 6 digits of a fingerprint)."""
     trained = all_estimators(store)
     if not trained:
-        raise NotFound("there is no estimator yet", hint="run: influence-store train DATASET")
+        raise NotComputed("there is no estimator yet", hint="run: influence-store train DATASET")
     if name is None:
         return trained[-1]
     fitting = [one for one in trained if is_called(one.producer, name)]

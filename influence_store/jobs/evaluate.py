@@ -17,7 +17,7 @@ import polars as pl
 from pyroaring import BitMap
 from sqlmodel import col, select
 
-from influence_store.errors import Incompatible, InputError, NotFound, UsageError
+from influence_store.errors import Incompatible, InputError, NotComputed, UsageError
 from influence_store.influence import METHODS
 from influence_store.jobs.estimators import find_estimator, is_called
 from influence_store.jobs.evaluate_pulled import held_out_of_pulled
@@ -231,7 +231,7 @@ def _exam(
         values = pl.concat([_valued(part, wanted) for part in parts if wanted in part.columns])
         once = values.unique(["source", "target"], keep="first", maintain_order=True)
         return _Exam(version, targets, first, wanted, once)
-    raise NotFound(
+    raise NotComputed(
         f"no labels of {name} between {version} and {targets}",
         hint=_label_hint(name, version, targets),
     )

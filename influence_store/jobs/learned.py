@@ -13,7 +13,7 @@ import polars as pl
 from pyroaring import BitMap
 from sqlmodel import col, select
 
-from influence_store.errors import NotFound
+from influence_store.errors import NotComputed
 from influence_store.schema.catalog import Block, Producer, Run
 from influence_store.store.grid import open_block
 
@@ -76,7 +76,7 @@ def learned(store: Store, trained: Trained) -> Learned:
     if targets_of is not None:
         pairs = pairs.filter(pl.col("target").is_in(store.version(targets_of).bits.to_array()))
     if not pairs.height:
-        raise NotFound(
+        raise NotComputed(
             f"the labels that {trained.producer.name} learned from are not in the store",
             hint=f"train it again: influence-store train {version} --method {method.name}",
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from influence_store.errors import NotFound, UsageError
+from influence_store.errors import NotComputed, NotFound, UsageError
 from influence_store.jobs.llm_state import KIND as STATE
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ def newest_embedder(store: Store, version: Version) -> Producer:
     """The dataset's newest active embedder; NotFound names the command that makes one."""
     active = [p for p, _ in store.active(version.dataset_id) if p.kind == "embedding"]
     if not active:
-        raise NotFound(
+        raise NotComputed(
             f"{version} has no embeddings",
             hint=f"run: influence-store embed {version} --embedder E",
         )
@@ -90,7 +90,7 @@ def demanded_state(store: Store, version: Version, sids: Ids, features: str) -> 
         return None
     state = newest_state(store, sids)
     if state is None:
-        raise NotFound(
+        raise NotComputed(
             "no LLM state is stored for the labelled samples",
             hint=f"run: influence-store label {version} --method llm-state --model PATH",
         )

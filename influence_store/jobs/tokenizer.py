@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from sqlmodel import col, select
 
 from influence_store.embedding.digest import file_digest
-from influence_store.errors import Incompatible, NotFound, StorageError, UsageError
+from influence_store.errors import Incompatible, NotFound, Unreachable, UsageError
 from influence_store.extras import require
 from influence_store.schema.catalog import Run
 from influence_store.settings import cache_dir
@@ -124,8 +124,8 @@ def _from_hub(name: str) -> Path:
         raise _unreachable(name, error) from error
 
 
-def _unreachable(name: str, error: Exception) -> StorageError:
-    return StorageError(
+def _unreachable(name: str, error: Exception) -> Unreachable:
+    return Unreachable(
         f"{name!r} is not a folder here, and the Hugging Face hub cannot be reached "
         f"({type(error).__name__})",
         hint=f"copy the model's {FILE} here and say --tokenizer ./{FILE}",

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from pyroaring import BitMap
 
-from influence_store.errors import NotFound, UsageError
+from influence_store.errors import NotComputed, NotFound, UsageError
 from influence_store.jobs.kernels import COSINE, SE, bilinear_sides
 from influence_store.jobs.samples import read_samples
 from influence_store.schema.identity import sample_id
@@ -66,7 +66,7 @@ def top(store: Store, version: Version, target: str, method: str, k: int) -> Top
     sources, aims = _sides(store, version, method)
     assert aims.id is not None
     if sid not in store.covered(aims.id):
-        raise NotFound(
+        raise NotComputed(
             f"sample {full[:12]} has no target vector of {method}",
             hint=f"run: influence-store label DATASET --method {method} --targets ITS_DATASET …",
         )
@@ -85,7 +85,7 @@ def _sides(store: Store, version: Version, method: str) -> tuple[Producer, Produ
     if method in (COSINE, SE):
         covering = [one for one in store.producers("embedding") if not store.missing(version, one)]
         if not covering:
-            raise NotFound(
+            raise NotComputed(
                 f"{version} has no complete embeddings",
                 hint=f"run: influence-store embed {version} --embedder E",
             )
@@ -96,7 +96,7 @@ def _sides(store: Store, version: Version, method: str) -> tuple[Producer, Produ
         raise NotFound.named("bilinear method with vectors", method, [SE, *known])
     sources, aims = sides
     if aims is None:
-        raise NotFound(
+        raise NotComputed(
             f"{method} has source vectors but none of targets",
             hint=f"run: influence-store label {version} --method {method} --targets D …",
         )

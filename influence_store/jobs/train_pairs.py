@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import polars as pl
 
-from influence_store.errors import NotFound
+from influence_store.errors import NotComputed, NotFound
 from influence_store.exporters.onnx import export_onnx
 from influence_store.jobs.agreement import known_agreement
 from influence_store.jobs.features import FREE, LLM, block_fingerprints, gather
@@ -143,7 +143,7 @@ def pair_lesson(
         if frame.height:
             break
     else:
-        raise NotFound(f"no labels of {method} between {version} and {targets}", hint=hint)
+        raise NotComputed(f"no labels of {method} between {version} and {targets}", hint=hint)
     outputs = [one for one in frame.columns if one not in ("source", "target")]
     wanted = output_of(producer, outputs, output)
     sids = np.unique(np.concatenate([frame["source"].to_numpy(), frame["target"].to_numpy()]))

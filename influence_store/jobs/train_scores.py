@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from influence_store.errors import NotFound
+from influence_store.errors import NotComputed, NotFound
 from influence_store.exporters.onnx import export_scores
 from influence_store.jobs.features import block_fingerprints, gather
 from influence_store.jobs.label_rows import POINTS
@@ -70,7 +70,7 @@ def _lesson(store: Store, version: Version, method: str, options: TrainOptions) 
         if frame.height:
             break
     else:
-        raise NotFound(f"no row of {version} has a value of {method}", hint=hint)
+        raise NotComputed(f"no row of {version} has a value of {method}", hint=hint)
     wanted = output_of(producer, producer.facts["outputs"], options.output)
     sids = frame["sid"].to_numpy()
     return _ScoreLesson(

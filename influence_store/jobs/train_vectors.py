@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from influence_store.errors import NotFound
+from influence_store.errors import NotComputed, NotFound
 from influence_store.jobs.cells import how_measured
 from influence_store.jobs.label_rows import VECTORS
 from influence_store.jobs.teachers import PairLesson, names, newest_embedder, newest_state
@@ -55,7 +55,7 @@ def vector_lesson(
     aims = _measured(store, target_side, targets, rng)
     if not len(sources) or not len(aims):
         side, of = ("source", version) if not len(sources) else ("target", targets)
-        raise NotFound(f"no row of {of} has a {side} vector of {method}", hint=_hint(of, method))
+        raise NotComputed(f"no row of {of} has a {side} vector of {method}", hint=_hint(of, method))
     rows, columns = _roles(aims, sources, symmetric, rng)
 
     sids = np.union1d(aims, sources)
@@ -95,7 +95,7 @@ def _sides(
     wanted = {**newest.facts, "side": "target"}
     fitting = [one for one in found if one.facts == wanted]
     if not fitting:
-        raise NotFound(f"no target vectors of {method} are stored", hint=_hint(targets, method))
+        raise NotComputed(f"no target vectors of {method} are stored", hint=_hint(targets, method))
     return newest, fitting[-1]
 
 

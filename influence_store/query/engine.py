@@ -18,7 +18,7 @@ import orjson
 import polars as pl
 import pyarrow as pa
 
-from influence_store.errors import StorageError, UsageError
+from influence_store.errors import QueryLimit, StorageError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -115,7 +115,7 @@ class Engine:
         """Run the statement and return its rows."""
         bound = _one_row(params)
         seconds = self._limits.seconds
-        late = UsageError(
+        late = QueryLimit(
             f"the query was stopped after {seconds:g} s",
             hint=f"ask for less (where, limit), or allow more: --timeout {10 * seconds:g}",
         )
@@ -125,7 +125,7 @@ class Engine:
             return pa.concat_tables(self._parts())
 
     def hold(self, size: int) -> None:
-        """UsageError for an answer of so many bytes if it is too large."""
+        """QueryLimit for an answer of so many bytes if it is too large."""
         if size > self._limits.memory:
             raise self._too_big("has an answer larger than")
 
@@ -196,8 +196,8 @@ class Engine:
             hint=f"these must import: {sys.executable} -c 'import duckdb, pyarrow'",
         )
 
-    def _too_big(self, what: str) -> UsageError:
-        return UsageError(
+    def _too_big(self, what: str) -> QueryLimit:
+        return QueryLimit(
             f"the query {what} {self._limits.memory / 2**30:.3g} GiB of memory",
             hint="name columns instead of *, filter or aggregate; or allow more: --memory",
         )

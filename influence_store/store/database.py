@@ -12,7 +12,7 @@ from urllib.parse import quote
 from sqlalchemy import Engine, create_engine, event, inspect, make_url, text
 from sqlmodel import Session, select
 
-from influence_store.errors import Incompatible
+from influence_store.errors import Incompatible, SchemaMismatch
 from influence_store.extras import require
 from influence_store.schema.catalog import REVISION, StoreRow
 from influence_store.store.retry import patiently, told
@@ -113,7 +113,7 @@ class Database:
                 return str(found.scalar_one())
 
     def check_revision(self) -> None:
-        """Incompatible unless the schema is exactly the one this program knows."""
+        """SchemaMismatch unless the schema is exactly the one this program knows."""
         found = self.revision()
         if found is None:
             raise Incompatible(
@@ -121,7 +121,7 @@ class Database:
             )
         if found != REVISION:
             older = found < REVISION
-            raise Incompatible(
+            raise SchemaMismatch(
                 f"the catalog has schema {found}, this program knows {REVISION}",
                 hint="run: influence-store migrate" if older else "upgrade influence-store",
             )

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from influence_store.errors import Forbidden, IntegrityError, StorageError
+from influence_store.errors import Forbidden, IntegrityError, Unreachable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -137,7 +137,7 @@ def _told(path: str) -> Iterator[None]:
             ) from error
         away = "HTTP error" in text or (status and status[1] >= "500")
         if away or (system and int(system[1]) in _FAILED):
-            raise StorageError(
+            raise Unreachable(
                 f"{path} cannot be reached ({told})",
                 hint="when the place answers again, run the command again; "
                 "nothing half written is ever read",

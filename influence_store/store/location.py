@@ -17,7 +17,13 @@ import orjson
 from sqlalchemy import make_url
 from sqlalchemy.exc import ArgumentError
 
-from influence_store.errors import Forbidden, Incompatible, IntegrityError, NotFound, UsageError
+from influence_store.errors import (
+    Forbidden,
+    Incompatible,
+    IntegrityError,
+    StoreNotFound,
+    UsageError,
+)
 from influence_store.settings import DATABASE_VARIABLE
 from influence_store.store.database import Database
 from influence_store.store.faults import step
@@ -105,7 +111,7 @@ def find(uri: str | Path, database: str | None = None, *, any_revision: bool = F
     storage = storage_at(uri)
     marker = _marker(storage)
     if marker is None and not storage.exists(CATALOG):
-        raise NotFound(
+        raise StoreNotFound(
             f"there is no store at {storage.uri}",
             hint=f"run: influence-store --store {storage.uri} init",
         )

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from influence_store.errors import Forbidden, NotFound, StorageError, UsageError
+from influence_store.errors import Forbidden, NotFound, StorageError, Unreachable, UsageError
 from influence_store.extras import require
 from influence_store.redact import redact
 from influence_store.store.storage import StoredFile, inside
@@ -239,7 +239,7 @@ class ObjectStorage:
                 hint="check the credentials in the environment, and what they are allowed to do",
             )
         told = f"S3 answered {status} {code}".rstrip() if status else _reason(error)
-        return StorageError(
+        return Unreachable(
             f"{self.uri}, {path or 'list of files'}: {told}",
             hint="when it answers again, run the command again; nothing half written is ever read",
         )

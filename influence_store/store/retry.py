@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 from sqlalchemy.exc import DatabaseError, DataError, DBAPIError, OperationalError
 from tenacity import Retrying, stop_after_delay, wait_random_exponential
 
-from influence_store.errors import Forbidden, InputError, IntegrityError, StorageError
+from influence_store.errors import Forbidden, InputError, IntegrityError, Unreachable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -44,13 +44,13 @@ def patiently(work: Callable[[], T], seconds: float | None = None) -> T:
 
 @contextmanager
 def told() -> Iterator[None]:
-    """Errors of the database as ours: StorageError, Forbidden, InputError, IntegrityError."""
+    """Errors of the database as ours: Unreachable, Forbidden, InputError, IntegrityError."""
     try:
         yield
     except OperationalError as error:
         if (_state(error) or "").startswith(_TOO_LARGE):
             raise InputError(f"the catalog cannot hold this: {_first_line(error)}") from error
-        raise StorageError(
+        raise Unreachable(
             f"the catalog does not answer, or takes no writes: {_first_line(error)}",
             hint="is the disk full, the server away, or another program holding the file? "
             "see: doctor",

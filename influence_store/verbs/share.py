@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from influence_store.errors import NotFound, UsageError
+from influence_store.errors import NotFound, StoreNotFound, UsageError
 from influence_store.settings import Place, profiles
 from influence_store.shell import Context, emit_report, writing_verb
 from influence_store.version import __version__
@@ -39,7 +39,7 @@ def pull(
     try:
         other = Store.open(there.uri, __version__, there.database)
     except NotFound as error:
-        raise NotFound(
+        raise StoreNotFound(
             f"there is no store at {there.uri}; expected the folder or URI of one, or a profile",
             hint=f"profiles here: {', '.join(sorted(known)) or 'none'}",
         ) from error
