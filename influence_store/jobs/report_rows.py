@@ -1,0 +1,89 @@
+"""The rows of one version as the sections of a report share them: where each came from, values.
+
+Many sources are told as the most frequent ones and one group for all others, so that a report of
+a thousand files stays one that is read.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from influence_store.jobs.attributes import FILE, attributes
+from influence_store.report.facts import Count, SourceSpread, Spread
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from influence_store.protocols import Doubles, Flags, Ids
+    from influence_store.store.store import Store
+    from influence_store.store.versions import Version
+
+#: Groups that are told one by one; a chart with more rows is not read.
+GROUPS = 12
+OTHERS = "(all others)"
+
+
+@dataclass(frozen=True)
+class Rows:
+    """`sids` (n,) ascending, and the name of the source that each of them came from, (n,)."""
+
+    version: Version
+    sids: Ids
+    sources: tuple[str, ...]
+
+    @classmethod
+    def of(cls, store: Store, version: Version) -> Rows:
+        """The rows of `version`, their files named from where their folders part."""
+        found = attributes(store, version, FILE)
+        short = short_names(found)
+        return cls(version, version.sids, tuple(short[one] for one in found))
+
+    def places(self, sids: Ids) -> Ids:
+        """The position among the rows of each of `sids`, all of which must be rows."""
+        return np.searchsorted(self.sids, sids)
+
+    def groups(self) -> Iterator[tuple[str, Flags]]:
+        """Name and rows (n,) of each source, most frequent first, at most `GROUPS` and others."""
+        names = np.array(self.sources, dtype=object)
+        shown = [one.name for one in counts(self.sources)]
+        for name in shown if len(shown) <= GROUPS + 1 else shown[:GROUPS]:
+            yield name, names == name
+        if len(shown) > GROUPS + 1:
+            yield OTHERS, ~np.isin(names.astype(str), shown[:GROUPS])
+
+    def by_source(self, places: Ids, values: Doubles) -> tuple[SourceSpread, ...]:
+        """The spread in each source of `values` (m,), which belong to the rows at `places`."""
+        found = ((name, values[rows[places]]) for name, rows in self.groups())
+        return tuple(SourceSpread(name, spread(part)) for name, part in found if len(part))
+
+
+def counts(names: Iterable[str]) -> tuple[Count, ...]:
+    """How often each name occurs, most frequent first, ties by name."""
+    found = Counter(names).items()
+    return tuple(Count(name, n) for name, n in sorted(found, key=lambda one: (-one[1], one[0])))
+
+
+def short_names(files: Iterable[str]) -> dict[str, str]:
+    """Each file without the folders that all have in common: a report may leave the machine."""
+    parts = {one: one.replace("\\", "/").split("/") for one in set(files)}
+    shared = 0
+    if parts:
+        folders = [path[:-1] for path in parts.values()]
+        for level in zip(*folders, strict=False):
+            if len(set(level)) > 1:
+                break
+            shared += 1
+    return {one: "/".join(path[shared:]) for one, path in parts.items()}
+
+
+def spread(values: Doubles | Sequence[float]) -> Spread:
+    """Of at least one finite value, (n,)."""
+    found = np.asarray(values, np.float64)
+    five = np.percentile(found, [5, 25, 50, 75, 95])
+    p5, p25, median, p75, p95 = (float(one) for one in five)
+    low, high = float(found.min()), float(found.max())
+    return Spread(len(found), float(found.mean()), low, p5, p25, median, p75, p95, high)
