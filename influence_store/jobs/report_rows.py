@@ -7,7 +7,7 @@ a thousand files stays one that is read.
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,7 +16,7 @@ from influence_store.jobs.attributes import FILE, attributes
 from influence_store.report.facts import Count, SourceSpread, Spread
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from influence_store.protocols import Doubles, Flags, Ids
     from influence_store.store.store import Store
@@ -29,18 +29,22 @@ OTHERS = "(all others)"
 
 @dataclass(frozen=True)
 class Rows:
-    """`sids` (n,) ascending, and the name of the source that each of them came from, (n,)."""
+    """`sids` (n,) ascending, and the name of the source that each of them came from, (n,).
+
+    `short` leads from the name of a file, as `ingest` was told it, to the one that is shown.
+    """
 
     version: Version
     sids: Ids
     sources: tuple[str, ...]
+    short: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def of(cls, store: Store, version: Version) -> Rows:
         """The rows of `version`, their files named from where their folders part."""
         found = attributes(store, version, FILE)
         short = short_names(found)
-        return cls(version, version.sids, tuple(short[one] for one in found))
+        return cls(version, version.sids, tuple(short[one] for one in found), short)
 
     def places(self, sids: Ids) -> Ids:
         """The position among the rows of each of `sids`, all of which must be rows."""

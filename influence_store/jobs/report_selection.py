@@ -24,6 +24,7 @@ from influence_store.selection.knee import knee
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from influence_store.jobs.report_rows import Rows
     from influence_store.jobs.stored_selection import StoredSelection
     from influence_store.protocols import Doubles
     from influence_store.store.store import Store
@@ -67,8 +68,9 @@ def _newest(store: Store, version: Version) -> str | None:
         return session.exec(query).first()
 
 
-def selection_facts(version: Version, found: StoredSelection | None) -> SelectionFacts | Missing:
+def selection_facts(rows: Rows, found: StoredSelection | None) -> SelectionFacts | Missing:
     """The fifth section of the report."""
+    version = rows.version
     if found is None:
         return Missing(
             "Nothing was selected from this dataset yet.",
@@ -100,10 +102,20 @@ def selection_facts(version: Version, found: StoredSelection | None) -> Selectio
         ),
         references=_references(told),
         not_compared=tuple(told.get("left_out", ())),
-        quotas=tuple(facts["inputs"].get("quotas", ())),
-        groups=tuple(Group(name, count) for name, count in answer.get("groups", {}).items()),
+        quotas=tuple(_quota(rows, one) for one in facts["inputs"].get("quotas", ())),
+        groups=tuple(
+            Group(rows.short.get(name, name), count)
+            for name, count in answer.get("groups", {}).items()
+        ),
         words=_words(facts, answer),
     )
+
+
+def _quota(rows: Rows, text: str) -> str:
+    """As it was asked, a file of the dataset named as everywhere in the report."""
+    subject, equals, bounds = text.rpartition("=")
+    attribute, colon, value = subject.partition(":")
+    return f"{attribute}{colon}{rows.short.get(value, value)}{equals}{bounds}"
 
 
 def _references(told: Mapping[str, Any]) -> tuple[Reference, ...]:
