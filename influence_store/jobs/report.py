@@ -85,14 +85,14 @@ def report_facts(
     """All that a report on `version` says.
 
     `selection` is an id or its beginning, by default the newest; `by` names the column of the
-    examples and the map, by default the one with most values. At most `points` are on the map,
-    drawn with `seed` where there are more rows. NotFound for an unknown selection or column,
-    UsageError for a selection from another dataset.
+    examples and the map, by default the one with most values that may be believed. At most
+    `points` are on the map, drawn with `seed` where there are more rows. NotFound for an unknown
+    selection or column, UsageError for a selection from another dataset.
     """
     chosen = selection_of(store, version, selection)
     rows = Rows.of(store, version)
     columns = columns_of(store, rows)
-    column = chosen_column(columns, by)
+    column = chosen_column(store, columns, by)
     return ReportFacts(
         dataset=version.dataset,
         version=version.number,

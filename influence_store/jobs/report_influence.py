@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 #: Fewer common rows say nothing about an order.
 FEWEST = 10
 TENTH = 0.1
+#: Verdicts of columns that speak for themselves; what is measured has none.
+_BELIEVED = ("", "trusted", "weak")
 
 
 @dataclass(frozen=True)
@@ -74,9 +76,10 @@ def columns_of(store: Store, rows: Rows) -> tuple[Column, ...]:
     )
 
 
-def chosen_column(columns: Sequence[Column], by: str | None) -> Column | None:
-    """The column called `by`, or the one with most rows, a measured one of two; None of none.
+def chosen_column(store: Store, columns: Sequence[Column], by: str | None) -> Column | None:
+    """The column called `by`; else of those with an order the one with most rows, None of none.
 
+    An estimate that its card calls no better than a rival is taken only where nothing else is.
     NotFound if there is no column of that name.
     """
     if by is not None:
@@ -84,13 +87,18 @@ def chosen_column(columns: Sequence[Column], by: str | None) -> Column | None:
         if by not in named:
             raise NotFound.named("influence column", by, named, hint="see: influence-store status")
         return named[by]
-    filled = [one for one in columns if len(one.values)]
-    return max(filled, key=lambda one: len(one.values), default=None)
+    verdicts = _verdicts(store)
+    ordered = [one for one in columns if len(one.values) and np.ptp(one.values) > 0]
+    return max(
+        ordered,
+        key=lambda one: (verdicts.get(one.producer.id, "") in _BELIEVED, len(one.values)),
+        default=None,
+    )
 
 
 def influence(store: Store, rows: Rows, columns: Sequence[Column]) -> Influence | Missing:
     """Columns and labelled pairs, each with its distribution per source."""
-    verdicts = {one.producer.id: one.row.verdict for one in all_estimators(store)}
+    verdicts = _verdicts(store)
     told = tuple(_told(rows, one, verdicts) for one in columns)
     pairs = tuple(
         one for producer in store.producers("pairs") for one in _pairs(store, rows, producer)
@@ -101,6 +109,10 @@ def influence(store: Store, rows: Rows, columns: Sequence[Column]) -> Influence 
             f"influence-store label {rows.version} --model MODEL --minutes 10",
         )
     return Influence(told, pairs)
+
+
+def _verdicts(store: Store) -> dict[int | None, str]:
+    return {one.producer.id: one.row.verdict for one in all_estimators(store)}
 
 
 def _told(rows: Rows, one: Column, verdicts: dict[int | None, str]) -> InfluenceColumn:

@@ -41,7 +41,7 @@ class Rows:
 
     @classmethod
     def of(cls, store: Store, version: Version) -> Rows:
-        """The rows of `version`, their files named from where their folders part."""
+        """The rows of `version`, their files named as shortly as sets them apart."""
         found = attributes(store, version, FILE)
         short = short_names(found)
         return cls(version, version.sids, tuple(short[one] for one in found), short)
@@ -72,16 +72,17 @@ def counts(names: Iterable[str]) -> tuple[Count, ...]:
 
 
 def short_names(files: Iterable[str]) -> dict[str, str]:
-    """Each file without the folders that all have in common: a report may leave the machine."""
-    parts = {one: one.replace("\\", "/").split("/") for one in set(files)}
-    shared = 0
-    if parts:
-        folders = [path[:-1] for path in parts.values()]
-        for level in zip(*folders, strict=False):
-            if len(set(level)) > 1:
-                break
-            shared += 1
-    return {one: "/".join(path[shared:]) for one, path in parts.items()}
+    """Each file by its name, with as many of its folders as set it apart from the others.
+
+    A report may leave the machine; the folders above are nobody else's business.
+    """
+    parts = {one: one.split("/") for one in sorted(set(files))}
+    short = {one: "" for one in parts}
+    for depth in range(1, max(map(len, parts.values()), default=0) + 1):
+        told = {one: "/".join(path[-depth:]) for one, path in parts.items()}
+        often = Counter(told.values())
+        short |= {one: name for one, name in told.items() if not short[one] and often[name] == 1}
+    return {one: name or one for one, name in short.items()}
 
 
 def spread(values: Doubles | Sequence[float]) -> Spread:

@@ -97,15 +97,17 @@ def _finished(name: str, chart: Any, told: str, *, height: int) -> Chart:
 def _names(rows: Iterable[Mapping[str, Any]], field: str = "name") -> Any:
     """A line per name, in the order of `rows`: said aloud, for a filtered layer has an own one."""
     alt = _altair()
-    shown = alt.Axis(title=None, grid=False, ticks=False, labelColor=INK)
+    shown = alt.Axis(title=None, grid=False, ticks=False, labelColor=INK, labelPadding=8)
     order = list(dict.fromkeys(row[field] for row in rows))
     return alt.Y(f"{field}:N", sort=order, axis=shown)
 
 
 def _values(field: str, title: str, **scale: Any) -> Any:
     alt = _altair()
+    # Room for marks at the ends; where bars begin at 0 there is none needed.
+    sized = scale if scale.get("zero") else {**scale, "padding": 12}
     return alt.X(
-        f"{field}:Q", title=title, axis=alt.Axis(tickCount=5), scale=alt.Scale(nice=True, **scale)
+        f"{field}:Q", title=title, axis=alt.Axis(tickCount=5), scale=alt.Scale(nice=True, **sized)
     )
 
 

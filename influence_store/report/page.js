@@ -76,9 +76,5 @@
   addEventListener("beforeprint", () => { opened = shut(); opened.forEach((one) => { one.open = true; }); });
   addEventListener("afterprint", () => { opened.forEach((one) => { one.open = false; }); opened = []; });
 
-  Promise.all(drawn).then(() => {
-    // What a picture says stands in the label around it; its parts would only be noise.
-    for (const svg of document.querySelectorAll(".chart svg")) svg.setAttribute("aria-hidden", "true");
-    root.dataset.drawn = String(drawn.length);
-  });
+  Promise.all(drawn).then(() => { root.dataset.drawn = String(drawn.length); });
 })();

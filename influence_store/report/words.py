@@ -176,7 +176,7 @@ def _of_selection(told: SelectionFacts) -> Iterator[str]:
         )
     if told.gained is not None and told.gained < told.picks:
         yield f"Only {amount(told.gained)} of the picks gained something."
-    better = [one.name for one in told.references if _beats(one)]
+    better = [one.name for one in told.references if _beats(told, one)]
     if better:
         yield f"As good or better by the same measure, and cheaper: {', '.join(better)}."
 
@@ -185,8 +185,10 @@ def _knee(knee: Knee) -> str:
     return f"The gain bends after {amount(knee.picks)} picks, which hold {share(knee.share)} of it."
 
 
-def _beats(one: Reference) -> bool:
-    return one.way is not None and one.way >= 1
+def _beats(told: SelectionFacts, one: Reference) -> bool:
+    """Whether a rival is as good; what covers by cosine is no rival of itself."""
+    itself = (told.objective, told.kernel) == ("facility-location", "cosine")
+    return (one.way or 0.0) >= 1 and not (itself and one.name == "cosine facility location")
 
 
 def of_overlap(told: Overlap) -> str:

@@ -107,7 +107,7 @@ def receipt(ctx: Context, selection: str, out: Path) -> None:
 @verb
 @click.argument("dataset", metavar="DATASET[@V]")
 @click.option("--selection", metavar="ID", help="Default: the newest of the dataset.")
-@click.option("--by", metavar="COLUMN", help="Of examples and map. Default: that with most values.")
+@click.option("--by", metavar="COLUMN", help="For examples and map. Default: most values.")
 @click.option(
     "-o",
     "--out",

@@ -130,7 +130,8 @@ def whole(tmp_path_factory, backend, tiny_llm) -> Kept:
     kept("fill", "pool")
     kept("label", "pool", "--method", "ifd", "--model", llm, "--rows", "all")
     kept("duplicates", "pool")
-    kept("select", "pool", "--budget", "12", "--kernel", "cosine")
+    quota = f"file:{one}=..9"
+    kept("select", "pool", "--budget", "12", "--kernel", "cosine", "--quota", quota)
     return kept
 
 

@@ -17,7 +17,7 @@ from influence_store.schema.catalog import Estimator, Run
 def test_contents_are_counted_by_source_shape_and_length(known):
     told = known.facts("team@1").contents
     assert told.rows == 24
-    assert told.sources == (Count("deep/a.jsonl", 16), Count("b.jsonl", 8))
+    assert told.sources == (Count("a.jsonl", 16), Count("b.jsonl", 8))
     assert told.formats == (Count(".jsonl", 24),)
     assert told.shapes == (Count("one question", 24),)
     prompt, response = told.lengths
@@ -46,7 +46,7 @@ def test_influence_is_spread_by_source_and_nulls_are_counted(known):
     assert (first.name, first.kind, first.rows, first.null) == ("inf_first", "measured", 20, 0)
     assert first.spread == spread(np.arange(20.0))
     assert first.spread.p25 == 4.75
-    assert [one.source for one in first.by_source] == ["deep/a.jsonl", "b.jsonl"]
+    assert [one.source for one in first.by_source] == ["a.jsonl", "b.jsonl"]
     assert first.by_source[0].spread == spread(np.arange(16.0))
     assert first.by_source[1].spread.median == 17.5
     assert (second.rows, second.null, second.higher_means) == (19, 1, "harder")
@@ -81,7 +81,7 @@ def test_long_texts_are_cut_and_say_how_much_is_missing(whole):
 
 def test_a_column_that_is_not_there_is_named_with_those_that_are(known):
     assert known.facts("team", by="inf_second").examples.higher_means == "harder"
-    with pytest.raises(NotFound, match="inf_frist.*inf_first"):
+    with pytest.raises(NotFound, match=r"inf_frist.*inf_first"):
         known.facts("team", by="inf_frist")
 
 
@@ -129,9 +129,8 @@ def test_accuracy_is_the_stored_card(whole):
     for one in told.rivals:
         assert one.rank == figures[one.name]["spearman_per_target"]
         assert one.gain == figures[one.name]["selection"][0]["gain"]
-    assert [one.rank for one in told.rivals] == sorted(
-        (one.rank for one in told.rivals), reverse=True
-    )
+    ranks = [one.rank for one in told.rivals]
+    assert ranks == sorted(ranks, reverse=True)
     own = next(one for one in told.rivals if one.name == told.network)
     assert vars(own.interval) == row.card["spearman"]
     assert told.verdict == row.verdict
@@ -161,9 +160,15 @@ def test_the_selection_stands_beside_its_stored_rivals(whole):
     assert told.curve[-1].share == 1
 
 
-def test_a_selection_of_another_dataset_is_refused(whole, known):
-    store = known.open()
-    store.database.close()
+def test_quotas_name_files_as_the_rest_of_the_report_does(whole):
+    told = whole.facts("pool").selection
+    assert told.quotas == ("file:<b onclick=alert(1)>.jsonl=..9",)
+    groups = {one.name: one.picked for one in told.groups}
+    assert groups["<b onclick=alert(1)>.jsonl"] <= 9
+    assert sum(groups.values()) == 12
+
+
+def test_an_unknown_selection_is_not_found(whole, known):
     mine = whole.facts("pool").selection.id
     with pytest.raises(NotFound, match=mine[:6]):
         known.facts("team", selection=mine)
@@ -227,15 +232,15 @@ def test_embeddings_without_two_directions_still_have_a_place(vectors):
     assert all(0 <= one <= 1 + 1e-9 for one in shares)
 
 
-def test_files_are_named_from_where_their_folders_part():
-    assert short_names(["/home/me/x/a.jsonl", "/home/me/y/b.jsonl"]) == {
-        "/home/me/x/a.jsonl": "x/a.jsonl", "/home/me/y/b.jsonl": "y/b.jsonl"
+def test_files_are_named_with_the_folders_that_set_them_apart():
+    assert short_names(["/home/me/x/a.jsonl", "b.jsonl"]) == {
+        "/home/me/x/a.jsonl": "a.jsonl", "b.jsonl": "b.jsonl"
     }  # fmt: skip
-    assert short_names(["/home/me/a.jsonl"]) == {"/home/me/a.jsonl": "a.jsonl"}
-    assert short_names(["a.jsonl", "/x/b.jsonl"]) == {
-        "a.jsonl": "a.jsonl",
-        "/x/b.jsonl": "/x/b.jsonl",
-    }
+    assert short_names(["/x/a", "/y/a", "/y/b"]) == {"/x/a": "x/a", "/y/a": "y/a", "/y/b": "b"}
+    # Of two with one name the one without a folder has no other.
+    assert short_names(["a", "/x/a"]) == {"a": "a", "/x/a": "x/a"}
+    # A sign that ingest has made visible is no folder.
+    assert short_names(["/x/two\\u202e"]) == {"/x/two\\u202e": "two\\u202e"}
 
 
 def test_many_sources_are_told_as_the_largest_and_the_others(known):
