@@ -17,9 +17,10 @@ from influence_store.jobs.report_influence import chosen_column, columns_of, inf
 from influence_store.jobs.report_map import embedding_map
 from influence_store.jobs.report_rows import Rows
 from influence_store.jobs.report_selection import selection_facts, selection_of
-from influence_store.report.facts import Missing, ReportFacts
+from influence_store.report.facts import ReportFacts
 from influence_store.report.page import page
 from influence_store.report.publish import check_free, publish
+from influence_store.report.values import Missing
 from influence_store.version import __version__
 
 if TYPE_CHECKING:

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from influence_store.jobs.estimators import all_estimators
 from influence_store.network.intervals import ConformalInterval
-from influence_store.report.facts import Between, Card, Difference, Missing, Rival
+from influence_store.report.influence_facts import Between, Card, Difference, Rival
+from influence_store.report.values import Missing
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

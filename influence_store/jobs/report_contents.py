@@ -13,15 +13,8 @@ from sqlmodel import col, select
 from influence_store.jobs.near_duplicates import KEEP_FIRST, stored_clusters
 from influence_store.jobs.report_rows import counts, short_names, spread
 from influence_store.overlap.clusters import surplus
-from influence_store.report.facts import (
-    Contents,
-    Count,
-    Histogram,
-    Lengths,
-    Missing,
-    NearDuplicates,
-    VersionRow,
-)
+from influence_store.report.facts import Contents, Histogram, Lengths, NearDuplicates, VersionRow
+from influence_store.report.values import Count, Missing
 from influence_store.schema.catalog import DatasetVersion, Forgotten, Run, Tag
 
 if TYPE_CHECKING:

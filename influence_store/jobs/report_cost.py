@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from sqlmodel import col, select
 
-from influence_store.report.facts import Cost, Everything, Missing, Spent
+from influence_store.report.facts import Cost, Everything, Spent
+from influence_store.report.values import Missing
 from influence_store.schema.catalog import Run
 
 if TYPE_CHECKING:

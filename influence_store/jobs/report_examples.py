@@ -9,7 +9,8 @@ from pyroaring import BitMap
 
 from influence_store.jobs.cells import content_ids
 from influence_store.jobs.samples import read_samples
-from influence_store.report.facts import Example, ExampleGroup, Examples, Missing
+from influence_store.report.facts import Example, ExampleGroup, Examples
+from influence_store.report.values import Missing
 
 if TYPE_CHECKING:
     from influence_store.jobs.report_influence import Column

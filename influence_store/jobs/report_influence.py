@@ -14,14 +14,14 @@ from influence_store.jobs.estimators import all_estimators
 from influence_store.jobs.report_rows import spread
 from influence_store.network.figures import spearman
 from influence_store.query.views import Cells, cells_of
-from influence_store.report.facts import (
+from influence_store.report.influence_facts import (
     Agreement,
     Influence,
     InfluenceColumn,
-    Missing,
     Overlap,
     PairValues,
 )
+from influence_store.report.values import Missing
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -13,7 +13,8 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from influence_store.jobs.near_duplicates import embedder_of
-from influence_store.report.facts import GRID, Map, MapSource, Missing
+from influence_store.report.facts import GRID, Map, MapSource
+from influence_store.report.values import Missing
 
 if TYPE_CHECKING:
     import numpy.typing as npt

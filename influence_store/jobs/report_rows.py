@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from influence_store.jobs.attributes import FILE, attributes
-from influence_store.report.facts import Count, SourceSpread, Spread
+from influence_store.report.influence_facts import SourceSpread
+from influence_store.report.values import Count, Spread
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence

@@ -9,15 +9,15 @@ from sqlmodel import col, select
 
 from influence_store.errors import UsageError
 from influence_store.jobs.stored_selection import stored_selection
-from influence_store.report.facts import (
+from influence_store.report.selection_facts import (
     CurvePoint,
     Group,
     Knee,
-    Missing,
     RandomSets,
     Reference,
     SelectionFacts,
 )
+from influence_store.report.values import Missing
 from influence_store.schema.catalog import DatasetVersion, Selection
 from influence_store.selection.knee import knee
 
@@ -119,9 +119,10 @@ def _quota(rows: Rows, text: str) -> str:
 
 
 def _references(told: Mapping[str, Any]) -> tuple[Reference, ...]:
-    """With the place of each between random (0) and this selection (1)."""
+    """With the place of each between random (0) and this selection (1), if that is a way up."""
+    up = "random" in told and told["value"] > told["random"]["mean"]
     return tuple(
-        Reference(name, one["value"], one["normalised_gain"])
+        Reference(name, one["value"], one["normalised_gain"] if up else None)
         for name, one in told.get("references", {}).items()
     )
 

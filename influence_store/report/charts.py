@@ -11,21 +11,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from influence_store.extras import require
-from influence_store.report.facts import Influence, Missing, Overlap, SelectionFacts
+from influence_store.report.influence_facts import Influence, Overlap
+from influence_store.report.selection_facts import SelectionFacts
 from influence_store.report.texts import amount, number, visible
+from influence_store.report.values import Missing
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from influence_store.report.facts import (
-        Card,
-        Cost,
-        Histogram,
-        Lengths,
-        ReportFacts,
-        SourceSpread,
-        VersionRow,
-    )
+    from influence_store.report.facts import Cost, Histogram, Lengths, ReportFacts, VersionRow
+    from influence_store.report.influence_facts import Card, SourceSpread
 
 INK, SOFT, LINE, ACCENT = "var(--ink)", "var(--soft)", "var(--line)", "var(--accent)"
 PAPER = "var(--paper)"

@@ -18,8 +18,9 @@ import orjson
 from influence_store.extras import require
 from influence_store.report import texts, words
 from influence_store.report.charts import charts
-from influence_store.report.facts import GRID, Map, Missing
+from influence_store.report.facts import GRID, Map
 from influence_store.report.publish import MARK
+from influence_store.report.values import Missing
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -4,20 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from influence_store.report.facts import Cost, Influence, Map, Missing, Overlap, SelectionFacts
+from influence_store.report.facts import Cost, Map
+from influence_store.report.influence_facts import Influence, Overlap
+from influence_store.report.selection_facts import SelectionFacts
 from influence_store.report.texts import amount, number, seconds, share
+from influence_store.report.values import Missing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from influence_store.report.facts import (
-        Card,
-        Contents,
-        Everything,
-        Knee,
-        Reference,
-        ReportFacts,
-    )
+    from influence_store.report.facts import Contents, Everything, ReportFacts
+    from influence_store.report.influence_facts import Card
+    from influence_store.report.selection_facts import Knee, Reference
 
 _MEANS = {
     "helpful": "higher means more helpful",
@@ -187,8 +185,9 @@ def _knee(knee: Knee) -> str:
 
 def _beats(told: SelectionFacts, one: Reference) -> bool:
     """Whether a rival is as good; what covers by cosine is no rival of itself."""
+    assert told.value is not None
     itself = (told.objective, told.kernel) == ("facility-location", "cosine")
-    return (one.way or 0.0) >= 1 and not (itself and one.name == "cosine facility location")
+    return one.value >= told.value and not (itself and one.name == "cosine facility location")
 
 
 def of_overlap(told: Overlap) -> str:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from report_stores import Kept, write
 from sqlmodel import select
 
 from influence_store.errors import NotFound, UsageError
 from influence_store.jobs.report_map import components
 from influence_store.jobs.report_rows import GROUPS, OTHERS, Rows, short_names, spread
 from influence_store.jobs.stored_selection import stored_selection
-from influence_store.report.facts import GRID, Count, Histogram, Missing
+from influence_store.report.facts import GRID, Histogram
+from influence_store.report.values import Count, Missing
 from influence_store.schema.catalog import Estimator, Run
 
 
@@ -160,6 +162,21 @@ def test_the_selection_stands_beside_its_stored_rivals(whole):
     assert told.curve[-1].share == 1
 
 
+def test_a_selector_without_gains_is_judged_by_coverage_or_not_at_all(known, backend, tmp_path):
+    copy = Kept(str(backend.copy(known.uri, None, tmp_path / "copy")[0]))
+    copy("select", "team", "--budget", "5", "--objective", "top", "--by", "inf_first")
+    bare = copy.facts("team").selection
+    assert (bare.picks, bare.value, bare.random, bare.curve, bare.knee) == (5, None, None, (), None)
+    copy("embed", "team", "--embedder", "hashing:16")
+    copy("select", "team", "--budget", "6", "--objective", "top", "--by", "inf_first")
+    told = copy.facts("team").selection
+    assert (told.picks, told.measure, told.curve) == (6, "coverage by cosine", ())
+    up = told.value > told.random.mean
+    assert all((one.way is not None) == up for one in told.references)
+    ranks = {one.value: one.rank for g in copy.facts("team").examples.groups for one in g.examples}
+    assert [ranks[value] for value in (19, 18, 17, 16, 15)] == [1, 2, 3, 4, 5]
+
+
 def test_quotas_name_files_as_the_rest_of_the_report_does(whole):
     told = whole.facts("pool").selection
     assert told.quotas == ("file:<b onclick=alert(1)>.jsonl=..9",)
@@ -184,7 +201,6 @@ def test_a_selection_of_another_dataset_of_the_store_is_refused(whole, tmp_path,
 @pytest.fixture
 def write_other(backend):
     """A copy of a store with one more dataset."""
-    from conftest import Kept, write
 
     def written(kept, folder):
         copy = Kept(str(backend.copy(kept.uri, None, folder / "copy")[0]))

@@ -12,7 +12,7 @@ from html.parser import HTMLParser
 
 import numpy as np
 import pytest
-from conftest import HOSTILE
+from report_stores import HOSTILE
 
 from influence_store.errors import MissingExtra
 from influence_store.report.facts import GRID, Map
