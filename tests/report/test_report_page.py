@@ -98,8 +98,9 @@ def test_hostile_texts_are_text(whole_page):
     assert found.tags.count("script") == 3
     assert "img" not in found.tags
     assert "b" not in found.tags
-    # Jinja has not looked into what it filled in.
-    assert "{{ 7 * 7 }}" in found.text or HOSTILE["template"] not in found.text
+    # They are there, as they were written: Jinja has not looked into what it filled in.
+    shown = [name for name, text in HOSTILE.items() if visible(text) in found.text]
+    assert len(shown) >= 4
     for sign in "\u202e\u2066\x07\x1b\u200b":
         assert sign not in html
     assert "two\\u202e.jsonl" in found.text
