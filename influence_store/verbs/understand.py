@@ -104,7 +104,7 @@ def receipt(ctx: Context, selection: str, out: Path) -> None:
     emit_report(ctx, replace(report, path=str(out)))
 
 
-@verb
+@writing_verb
 @click.argument("dataset", metavar="DATASET[@V]")
 @click.option("--selection", metavar="ID", help="Default: the newest of the dataset.")
 @click.option("--by", metavar="COLUMN", help="For examples and map. Default: most values.")
@@ -144,18 +144,18 @@ def report(
     influence-store report support@2 --selection 3f2a --by inf_ifd -o support.html
     """
     from influence_store.jobs.report import report as job
+    from influence_store.report.publish import check_free
 
-    store = ctx.open()
-    emit_report(
-        ctx,
-        job(
-            store,
-            store.version(dataset),
-            out,
-            selection=selection,
-            by=by,
-            points=points,
-            seed=seed,
-            overwrite=overwrite,
-        ),
+    check_free(out, overwrite=overwrite)
+    store = ctx.open_to_read()
+    made = job(
+        store,
+        store.version(dataset),
+        ctx.folder_for(out),
+        selection=selection,
+        by=by,
+        points=points,
+        seed=seed,
+        overwrite=overwrite,
     )
+    emit_report(ctx, replace(made, path=str(out)))
