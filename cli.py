@@ -19,7 +19,7 @@ from influence_store.verbs.learn import evaluate, fill, train
 from influence_store.verbs.measure import label, methods, top
 from influence_store.verbs.overlap import duplicates, leaks
 from influence_store.verbs.share import pull
-from influence_store.verbs.understand import explain, frontier, receipt
+from influence_store.verbs.understand import explain, frontier, receipt, report
 from influence_store.verbs.use import demo, log, plan, query, sample, select, status
 from influence_store.verbs.versions import compact, delete, diff, forget, tag
 from influence_store.version import __version__
@@ -55,7 +55,7 @@ def cli(ctx: click.Context, uri: str | None, profile: str | None, as_json: bool)
 SECTIONS = {
     "Data": (init, ingest, embed, import_, pull, export),
     "Influence": (methods, label, train, fill, evaluate),
-    "Questions": (query, top, sample, status, plan, log, diff),
+    "Questions": (query, top, sample, status, plan, log, diff, report),
     "Selection": (select, explain, frontier, duplicates, leaks, receipt),
     "Versions": (tag, delete, forget, compact),
     "Keeping the store": (verify, repair, gc, backup, restore, migrate, team, doctor),

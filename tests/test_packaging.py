@@ -38,6 +38,8 @@ def test_wheel_built_from_the_sdist_holds_one_name_and_every_source_file(wheel):
             inside = relative if folder == "influence_store" else f"influence_store/{relative}"
             assert inside in names
     assert {"influence_store/cli.py", "influence_store/py.typed"} <= names
+    assets = {f"influence_store/report/{name}" for name in ("page.html", "page.js", "style.css")}
+    assert assets <= names
 
 
 def test_version_stands_on_top_of_the_changelog():

@@ -141,12 +141,31 @@ def near_duplicates(store: Store, version: Version, alike: Alike | None = None) 
     """The clusters of `version`, after comparing those of its rows that never were."""
     alike = alike or Alike()
     compare(store, version, alike)
+    return _clusters_by(store, version, _edge_producers(store, version, alike))
+
+
+def _clusters_by(store: Store, version: Version, producers: list[Producer]) -> Clusters:
     parts = []
-    for producer in _edge_producers(store, version, alike):
+    for producer in producers:
         a, b, similarity = _read_edges(store, producer)
         inside = np.isin(a, version.sids) & np.isin(b, version.sids)
         parts.append((a[inside], b[inside], similarity[inside], producer.name))
     return clustering.clusters(Edges.of(parts))
+
+
+def stored_clusters(store: Store, version: Version) -> Clusters | None:
+    """The clusters of `version` by edges that are stored; None if some row was never compared.
+
+    Of each kind by the newest edges that speak for every row. Writes nothing.
+    """
+    complete = {
+        one.name: one
+        for one in store.producers("duplicates")  # oldest first
+        if not store.missing(version, one)
+    }
+    if WORDS not in complete:
+        return None
+    return _clusters_by(store, version, list(complete.values()))
 
 
 def surplus(store: Store, version: Version, found: Clusters, policy: str) -> Surplus:

@@ -102,3 +102,60 @@ def receipt(ctx: Context, selection: str, out: Path) -> None:
 
     report = write_receipt(ctx.open(), selection, ctx.folder_for(out))
     emit_report(ctx, replace(report, path=str(out)))
+
+
+@writing_verb
+@click.argument("dataset", metavar="DATASET[@V]")
+@click.option("--selection", metavar="ID", help="Default: the newest of the dataset.")
+@click.option("--by", metavar="COLUMN", help="For examples and map. Default: most values.")
+@click.option(
+    "-o",
+    "--out",
+    type=click.Path(path_type=Path),
+    default=Path("report.html"),
+    show_default=True,
+    help="The file to write.",
+)
+@click.option(
+    "--points",
+    type=click.IntRange(1, 20_000),
+    default=20_000,
+    show_default=True,
+    help="At most so many on the map.",
+)
+@click.option("--seed", type=SEED, default=0, show_default=True, help="Draws them.")
+@click.option("--overwrite", is_flag=True, help="Also what is no report.")
+def report(
+    ctx: Context,
+    dataset: str,
+    selection: str | None,
+    by: str | None,
+    out: Path,
+    points: int,
+    seed: int,
+    overwrite: bool,
+) -> None:
+    """One HTML file on a dataset version: contents, influence, accuracy, cost, selection, map.
+
+    It is whole in itself: it loads nothing and sends nothing. An older report is replaced.
+
+    \b
+    influence-store report support
+    influence-store report support@2 --selection 3f2a --by inf_ifd -o support.html
+    """
+    from influence_store.jobs.report import report as job
+    from influence_store.report.publish import check_free
+
+    check_free(out, overwrite=overwrite)
+    store = ctx.open_to_read()
+    made = job(
+        store,
+        store.version(dataset),
+        ctx.folder_for(out),
+        selection=selection,
+        by=by,
+        points=points,
+        seed=seed,
+        overwrite=overwrite,
+    )
+    emit_report(ctx, replace(made, path=str(out)))

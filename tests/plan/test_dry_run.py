@@ -65,6 +65,7 @@ ASKED = {
     "duplicates": lambda _: ("pool",),
     "leaks": lambda _: ("pool", "--target", "hostile"),
     "receipt": lambda t: (t.selection, "-o", t.folder / "selection.lock"),
+    "report": lambda t: ("pool", "-o", t.folder / "report.html"),
     "tag": lambda _: ("pool", "first"),
     "delete": lambda _: ("hostile",),
     "forget": lambda t: (t.ids[0], "--reason", "asked to"),
