@@ -17,6 +17,7 @@ from influence_store.verbs.keep import backup, doctor, gc, repair, restore, veri
 from influence_store.verbs.learn import evaluate, fill, train
 from influence_store.verbs.measure import label, methods, top
 from influence_store.verbs.overlap import duplicates, leaks
+from influence_store.verbs.serve import serve, token
 from influence_store.verbs.share import pull
 from influence_store.verbs.understand import explain, frontier, receipt
 from influence_store.verbs.use import demo, log, plan, query, sample, select, status
@@ -54,7 +55,7 @@ def cli(ctx: click.Context, uri: str | None, profile: str | None, as_json: bool)
 SECTIONS = {
     "Data": (init, ingest, embed, import_, pull, export),
     "Influence": (methods, label, train, fill, evaluate),
-    "Questions": (query, top, sample, status, plan, log, diff),
+    "Questions": (query, top, sample, status, plan, log, diff, serve, token),
     "Selection": (select, explain, frontier, duplicates, leaks, receipt),
     "Versions": (tag, delete, forget, compact),
     "Keeping the store": (verify, repair, gc, backup, restore, migrate, team, doctor),
