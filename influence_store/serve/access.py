@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
 from fastapi import Depends, Request
-from fastapi.concurrency import run_in_threadpool
 
 from influence_store.errors import Forbidden
 from influence_store.serve.tokens import Token, TokenFile, matching
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
 
 #: A browser is asked again after so long, and when its token ends.
 SESSION_SECONDS = 12 * 3600.0
-#: Every wrong token waits so long for its answer; more than so many in a minute get none.
+#: Every wrong token waits so long for its answer, and more than so many in a minute get none.
 DELAY_SECONDS = 0.5
 MOST_WRONG_PER_MINUTE = 30
 #: The longest secret is far shorter.
@@ -67,8 +66,12 @@ class Gate:
         store: str,
         tokens: TokenFile,
         own: Token | None = None,
+        *,
         clock: Callable[[], float] = time.time,
+        delay: float = DELAY_SECONDS,
     ) -> None:
+        #: Seconds that every wrong token waits for its answer.
+        self.delay = delay
         self._store, self._tokens, self._own, self._clock = store, tokens, own, clock
         self._sessions: OrderedDict[str, _Session] = OrderedDict()
         self._wrong: deque[float] = deque(maxlen=MOST_WRONG_PER_MINUTE)
@@ -135,19 +138,22 @@ def cookie_name(request: Request) -> str:
 
 
 async def reader(request: Request) -> Reader:
-    """Who asks, by `Authorization: Bearer` or by their session; LoginNeeded for nobody."""
+    """Who asks, by `Authorization: Bearer` or by their session; LoginNeeded for nobody.
+
+    Not in a thread: reading a small file is quick, and threads may all be busy with pages.
+    """
     gate: Gate = request.app.state.gate
     told = request.headers.get("authorization")
     if told is not None:
         kind, _, secret = told.partition(" ")
         token = None
         if kind.lower() == "bearer":
-            token = await run_in_threadpool(gate.token, secret.strip())
+            token = gate.token(secret.strip())
         if token is None:
             raise LoginNeeded(wrong=True)
     else:
         key = request.cookies.get(cookie_name(request), "")[:LONGEST_SECRET]
-        token = await run_in_threadpool(gate.of_session, key) if key else None
+        token = gate.of_session(key) if key else None
         if token is None:
             raise LoginNeeded
     found = Reader(token.name, token.scope == "texts")

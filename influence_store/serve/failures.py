@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from fastapi.responses import RedirectResponse, Response
 
 from influence_store import errors
-from influence_store.serve.access import DELAY_SECONDS, LoginNeeded
+from influence_store.serve.access import Gate, LoginNeeded
 from influence_store.serve.page import page
 
 if TYPE_CHECKING:
@@ -51,10 +52,9 @@ async def _login_needed(request: Request, error: Exception) -> Response:
 
 async def wrong_token(request: Request) -> Response:
     """After a pause; 429 where there were too many."""
-    import asyncio
-
-    await asyncio.sleep(DELAY_SECONDS)
-    if request.app.state.gate.too_many_wrong():
+    gate: Gate = request.app.state.gate
+    await asyncio.sleep(gate.delay)
+    if gate.too_many_wrong():
         facts = {"title": "Too many wrong tokens", "message": "Wait a minute.", "hint": ""}
         return page(request, "error.html", facts, status=429, headers={"Retry-After": "60"})
     facts = {

@@ -6,11 +6,11 @@ does not travel with one (SameSite=Strict).
 
 from __future__ import annotations
 
+from functools import cache
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qs
 
 from fastapi import APIRouter, Request
-from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import RedirectResponse, Response
 
 from influence_store.serve.access import LONGEST_SECRET, Gate, cookie_name
@@ -26,9 +26,9 @@ READ = ["GET", "HEAD"]
 
 
 @router.api_route("/style.css", methods=READ)
-def style() -> Response:
+async def style() -> Response:
     """The one stylesheet."""
-    return Response(STYLE.read_bytes(), media_type="text/css")
+    return Response(_stylesheet(), media_type="text/css")
 
 
 @router.api_route("/login", methods=READ)
@@ -39,7 +39,7 @@ async def ask(request: Request) -> Response:
     if secret is None:
         return page(request, "login.html", {"next": there})
     gate: Gate = request.app.state.gate
-    token = await run_in_threadpool(gate.own_token, secret)
+    token = gate.own_token(secret)
     return await wrong_token(request) if token is None else _begin(request, token, there)
 
 
@@ -49,7 +49,7 @@ async def begin(request: Request) -> Response:
     form = await _form(request)
     gate: Gate = request.app.state.gate
     secret = form.get("token", "").strip()[: LONGEST_SECRET + 1]
-    token = await run_in_threadpool(gate.token, secret)
+    token = gate.token(secret)
     there = _local(form.get("next", "/"))
     return await wrong_token(request) if token is None else _begin(request, token, there)
 
@@ -63,6 +63,11 @@ async def end(request: Request) -> Response:
     answer = RedirectResponse("/login", 303)
     answer.delete_cookie(name, httponly=True, samesite="strict")
     return answer
+
+
+@cache
+def _stylesheet() -> bytes:
+    return STYLE.read_bytes()
 
 
 def _begin(request: Request, token: Token, there: str) -> Response:

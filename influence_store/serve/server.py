@@ -89,7 +89,12 @@ def serve(
 
 def _run(app: Any, listening: socket.socket) -> None:
     """Uvicorn stops on SIGINT and SIGTERM, then raises the signal again for the command line."""
-    config = uvicorn.Config(
+    uvicorn.Server(configured(app)).run(sockets=[listening])
+
+
+def configured(app: Any) -> uvicorn.Config:
+    """What the server promises: no log of what people look at, few connections, short waits."""
+    return uvicorn.Config(
         app,
         http="h11",
         ws="none",
@@ -100,7 +105,6 @@ def _run(app: Any, listening: socket.socket) -> None:
         timeout_keep_alive=5,
         timeout_graceful_shutdown=5,
     )
-    uvicorn.Server(config).run(sockets=[listening])
 
 
 def _standing(tokens: TokenFile, store_id: str) -> list[Token]:
