@@ -6,6 +6,7 @@ rebinding) and then read our answers as its own; an address in digits cannot be 
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
 import logging
 import secrets
@@ -69,6 +70,10 @@ class Guard:
         scope.setdefault("state", {})["incident"] = incident = secrets.token_hex(4)
         try:
             await self._app(scope, receive, with_headers)
+        except asyncio.CancelledError:  # the server stops, and this page took too long to wait for
+            if not begun:
+                stopping = PlainTextResponse("The server is stopping.\n", 503)
+                await stopping(scope, receive, with_headers)
         except Exception:  # a bug of ours: its page is answered by now, its trace stays here
             _log.error("incident %s\n%s", incident, redact(traceback.format_exc()))
             if not begun:

@@ -69,8 +69,9 @@ def test_the_way_through_the_pages(logged_in, served, known, script):
         assert (seen.refused, seen.errors) == ([], [])
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("size", [WIDE, NARROW], ids=["wide", "400 px"])
+@pytest.mark.parametrize(
+    ("size", "scheme"), [(WIDE, "light"), (NARROW, "dark")], ids=["wide, light", "400 px, dark"]
+)
 def test_every_page_is_accessible_and_fits(logged_in, served, pages, known, size, scheme):
     seen = logged_in(viewport=size, color_scheme=scheme)
     more = [f"/selections/{known.selections['top']}", "/samples/" + known.inside]

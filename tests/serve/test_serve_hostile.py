@@ -181,29 +181,41 @@ def test_bad_cookies_are_nobody(served, cookie):
     assert answer.headers["location"] == "/login"
 
 
+def request(line: bytes, *headers: bytes, body: bytes = b"") -> bytes:
+    return b"\r\n".join([line + b" HTTP/1.1", *headers, b"Connection: close", b"", body])
+
+
+HOST, CHUNKED = b"Host: localhost", b"Transfer-Encoding: chunked"
+
+
 @pytest.mark.parametrize(
     ("sent", "status"),
     [
-        (b"GET /" + b"x" * 6000 + b" HTTP/1.1\r\nHost: localhost\r\n\r\n", 414),
-        (b"GET /?" + b"x" * 200_000 + b" HTTP/1.1\r\nHost: localhost\r\n\r\n", 400),
-        (b"GET / HTTP/1.1\r\n\r\n", 400),
-        (b"GET / HTTP/1.1\r\nHost: localhost\r\nHost: evil.example\r\n\r\n", 400),
-        (b"\x16\x03\x01\x02\x00\x01\x00", 400),
-        (b"POST /login HTTP/1.1\r\nHost: localhost\r\nContent-Length: 99999\r\n\r\n", 413),
-        (b"POST /login HTTP/1.1\r\nHost: localhost\r\nContent-Length: -1\r\n\r\n", 400),
+        (request(b"GET /" + b"x" * 6000, HOST), 414),
+        (request(b"GET /"), 400),
+        (request(b"GET /", HOST, b"Host: evil.example"), 400),
+        (request(b"GET http://evil.example/", b"Host: evil.example"), 421),
+        (request(b"POST /login", HOST, b"Content-Length: 99999"), 413),
+        (request(b"POST /login", HOST, b"Content-Length: -1"), 400),
         (
-            b"POST /login HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"
-            b"2000\r\n" + b"t" * 8192 + b"\r\n0\r\n\r\n",
+            request(
+                b"POST /login", HOST, CHUNKED, body=b"2000\r\n" + b"t" * 8192 + b"\r\n0\r\n\r\n"
+            ),
             401,
         ),
-        (b"GET http://evil.example/ HTTP/1.1\r\nHost: evil.example\r\n\r\n", 421),
+        (b"\x16\x03\x01\x02\x00\x01\x00\r\n\r\n", 400),
     ],
+    ids=lambda one: one if isinstance(one, int) else one[:24].decode("latin-1"),
 )
-def test_raw_requests_get_an_answer_of_four_hundred(start, tmp_path, sent, status):
-    served = start(tmp_path / "tokens.json")
-    answer = served.raw(sent)
+def test_raw_requests_are_refused_by_what_is_wrong_with_them(start, tmp_path, sent, status):
+    answer = start(tmp_path / "tokens.json").raw(sent)
     assert answer.split(b" ")[1] == str(status).encode(), answer[:300]
     assert b"Traceback" not in answer
+
+
+def test_endless_headers_are_not_read_to_their_end(served):
+    sent = request(b"GET /", HOST, *[b"X-More: " + b"x" * 4000] * 100)
+    assert not served.raw(sent).startswith(b"HTTP/1.1 2")
 
 
 def test_a_header_cannot_be_injected(served):

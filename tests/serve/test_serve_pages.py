@@ -12,7 +12,9 @@ from influence_store.jobs.compare_selections import compare_selections
 from influence_store.jobs.explain import explain
 from influence_store.jobs.stored_selection import stored_selection
 from influence_store.query import query
+from influence_store.query.engine import Limits
 from influence_store.query.relation import view
+from influence_store.serve import record, sample_facts
 
 
 def cells(page: str) -> list[list[str]]:
@@ -244,3 +246,24 @@ def test_head_is_get_without_a_body(served, pages):
         assert head.text == ""
         assert head.status == whole.status
         assert head.headers["content-length"] == whole.headers["content-length"]
+
+
+def test_a_page_that_takes_too_much_is_stopped_and_says_so(served, monkeypatch):
+    monkeypatch.setattr(sample_facts, "LIMITS", Limits(memory=1))
+    answer = served.ask("/datasets/demo/samples", "read")
+    assert answer.status == 503
+    assert "more time or memory than a page may have" in answer.text
+
+
+def test_a_bug_is_told_in_the_terminal_and_not_in_the_page(served, monkeypatch, caplog):
+    def broken(_store):
+        raise RuntimeError("what only we should read")
+
+    monkeypatch.setattr(record, "cards", broken)
+    answer = served.ask("/estimators", "read")
+    assert answer.status == 500
+    assert "only we should read" not in answer.text
+    assert answer.headers["content-security-policy"]
+    (incident,) = re.findall(r"incident ([0-9a-f]{8})", answer.text)
+    assert f"incident {incident}" in caplog.text
+    assert "what only we should read" in caplog.text
