@@ -33,6 +33,8 @@ def quiet(seen, served):
 
 @pytest.mark.parametrize("script", [True, False], ids=["with scripts", "without scripts"])
 def test_the_way_through_the_pages(logged_in, served, known, script):
+    from playwright.sync_api import expect
+
     seen = logged_in(viewport=WIDE, java_script_enabled=script)
     page = seen.page
     page.get_by_role("link", name="demo", exact=True).click()
@@ -41,28 +43,28 @@ def test_the_way_through_the_pages(logged_in, served, known, script):
     page.get_by_label("Text contains").fill("spell")
     page.get_by_role("button", name="Show").click()
     header = page.locator("th[aria-sort]")
-    assert header.get_attribute("aria-sort") == "descending"
+    expect(header).to_have_attribute("aria-sort", "descending")
     values = page.locator("tbody tr td:nth-of-type(2)").all_inner_texts()
     numbers = [float(one) for one in values if one != "–"]
     assert len(numbers) > 5
     assert numbers == sorted(numbers, reverse=True)
     header.get_by_role("link").click()
-    assert page.locator("th[aria-sort]").get_attribute("aria-sort") == "ascending"
+    expect(header).to_have_attribute("aria-sort", "ascending")
     page.goto(f"{served.url}/samples/{known.hostile}")
     assert "<script>window.harmed" in page.locator("pre").first.inner_text()
     page.goto(f"{served.url}/selections/{known.selections['facility-location on cosine']}")
     page.get_by_label("Why is this sample in, or not?").fill(known.outside[:12])
     page.get_by_role("button", name="Explain").click()
-    assert "is not in" in page.locator("h1").inner_text()
+    expect(page.locator("h1")).to_contain_text("is not in")
     page.get_by_role("link", name="Compare").click()
     page.get_by_label("A", exact=True).select_option(known.selections["k-center"])
     page.get_by_label("B", exact=True).select_option(known.selections["graph-cut"])
     page.get_by_role("button", name="Compare").click()
-    assert "Jaccard" in page.locator("dl").first.inner_text()
+    expect(page.locator("dl").first).to_contain_text("Jaccard")
     page.get_by_role("button", name="Log out").click()
-    assert page.title().startswith("Log in")
+    expect(page.locator("h1")).to_have_text("Log in")
     page.goto(f"{served.url}/runs")
-    assert page.title().startswith("Log in")
+    expect(page.locator("h1")).to_have_text("Log in")
     if script:
         quiet(seen, served)
     else:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import re
+import time
 
 import pytest
 from small_store import HOSTILE_FILE, SCRIPT
@@ -265,5 +266,8 @@ def test_a_bug_is_told_in_the_terminal_and_not_in_the_page(served, monkeypatch, 
     assert "only we should read" not in answer.text
     assert answer.headers["content-security-policy"]
     (incident,) = re.findall(r"incident ([0-9a-f]{8})", answer.text)
+    late = time.monotonic() + 30  # it is told behind the answer
+    while "only we should read" not in caplog.text and time.monotonic() < late:
+        time.sleep(0.01)
     assert f"incident {incident}" in caplog.text
     assert "what only we should read" in caplog.text
