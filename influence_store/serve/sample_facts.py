@@ -11,6 +11,7 @@ from pyroaring import BitMap
 from influence_store.errors import Busy, NotFound, UsageError
 from influence_store.jobs.samples import read_samples
 from influence_store.jobs.stored_selection import names_of, sids_named, stored_selection
+from influence_store.query.beside import HIGH, LOW
 from influence_store.query.engine import Limits
 from influence_store.query.relation import view
 from influence_store.query.rows import read_rows
@@ -93,7 +94,7 @@ def rows_of(store: Store, version: Version, wish: Wish, *, texts: bool) -> Rows:
 
 @dataclass(frozen=True)
 class Value:
-    """What one column says of a sample; `why` where it says nothing."""
+    """What one column says of a sample; an estimate with the interval that its card promises."""
 
     column: str
     producer: str
@@ -101,6 +102,8 @@ class Value:
     higher: str
     verdict: str
     value: float | None
+    low: float | None
+    high: float | None
 
 
 @dataclass(frozen=True)
@@ -159,13 +162,23 @@ def sample_card(store: Store, name: str, *, texts: bool) -> SampleCard:
 
 
 def _values(store: Store, version: Version, only: BitMap) -> list[Value]:
-    cells = Cells.of(store).scalars
-    known = [one for one in columns_of(store, version) if one.name in cells]
+    cells, known = Cells.of(store), columns_of(store, version)
     if not known:
         return []
-    (row,) = _dicts(read_rows(store, only, [one.name for one in known], cells))
+    names = [one.name for one in known]
+    ends = [one + end for one in names for end in (LOW, HIGH) if one + end in cells.beside]
+    (row,) = _dicts(cells.read(store, only, [*names, *ends], version.dataset_id))
     return [
-        Value(one.name, one.producer, one.measured, one.higher, one.verdict, row[one.name])
+        Value(
+            column=one.name,
+            producer=one.producer,
+            measured=one.measured,
+            higher=one.higher,
+            verdict=one.verdict,
+            value=row[one.name],
+            low=row[one.name + LOW] if one.name + LOW in ends else None,
+            high=row[one.name + HIGH] if one.name + HIGH in ends else None,
+        )
         for one in known
     ]
 

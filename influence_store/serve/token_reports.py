@@ -17,19 +17,19 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class NewToken:
-    """A token that was made just now; `secret` is printed once and kept nowhere."""
+    """A token that was made just now; `secret` is printed once and kept nowhere, "" = planned."""
 
     token: Token
     secret: str
 
     def facts(self) -> dict[str, Any]:
         """As printed by `--json`."""
-        return {**_facts(self.token), "token": self.secret}
+        return {**_facts(self.token), **({"token": self.secret} if self.secret else {})}
 
     def lines(self) -> list[str]:
         """The secret alone on the first line, for a script to read."""
         told = f"{self.token.name}: scope {self.token.scope}, until {_day(self.token.expires_at)}"
-        return [self.secret, f"{told}. It is not shown again."]
+        return [self.secret, f"{told}. It is not shown again."] if self.secret else [told]
 
 
 @dataclass(frozen=True)
@@ -76,11 +76,13 @@ class Revoked:
         return [f"{self.token.name} opens nothing any more; who was logged in with it is out"]
 
 
-def new_token(store: Store, name: str, scope: str, days: float) -> NewToken:
+def new_token(
+    store: Store, name: str, scope: str, days: float, *, plan_only: bool = False
+) -> NewToken:
     """Make and keep a token; UsageError if the name is taken."""
     secret, token = make(name, cast("Scope", scope), store.database.store_id(), days)
-    TokenFile().add(token)
-    return NewToken(token, secret)
+    TokenFile().add(token, plan_only=plan_only)
+    return NewToken(token, "" if plan_only else secret)
 
 
 def list_tokens(store: Store) -> TokenList:
@@ -88,9 +90,9 @@ def list_tokens(store: Store) -> TokenList:
     return TokenList(tuple(TokenFile().of(store.database.store_id())), time.time())
 
 
-def revoke_token(store: Store, name: str) -> Revoked:
+def revoke_token(store: Store, name: str, *, plan_only: bool = False) -> Revoked:
     """NotFound tells the names there are."""
-    return Revoked(TokenFile().revoke(store.database.store_id(), name))
+    return Revoked(TokenFile().revoke(store.database.store_id(), name, plan_only=plan_only))
 
 
 def _facts(token: Token) -> dict[str, Any]:

@@ -12,7 +12,7 @@ import hmac
 import os
 import secrets
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -85,27 +85,29 @@ class TokenFile:
         """Those of one store, oldest first. Forbidden if others may read or change the file."""
         return [one for one in self._read() if one.store == store]
 
-    def add(self, token: Token) -> None:
-        """UsageError if the store has one of that name."""
+    def add(self, token: Token, *, plan_only: bool = False) -> None:
+        """UsageError if the store has one of that name; nothing is kept if `plan_only`."""
         check_name("a token", token.name)
-        with self._alone():
+        with nullcontext() if plan_only else self._alone():
             known = self._read()
             if any((one.store, one.name) == (token.store, token.name) for one in known):
                 raise UsageError(
                     f"there is a token named {token.name!r} already",
                     hint=f"influence-store token revoke {token.name}, or choose another name",
                 )
-            self._publish([*known, token])
+            if not plan_only:
+                self._publish([*known, token])
 
-    def revoke(self, store: str, name: str) -> Token:
-        """Remove it; NotFound tells the names there are."""
-        with self._alone():
+    def revoke(self, store: str, name: str, *, plan_only: bool = False) -> Token:
+        """Remove it unless `plan_only`; NotFound tells the names there are."""
+        with nullcontext() if plan_only else self._alone():
             known = self._read()
             found = [one for one in known if (one.store, one.name) == (store, name)]
             if not found:
                 names = [one.name for one in known if one.store == store]
                 raise NotFound.named("token", name, names, hint="see: influence-store token list")
-            self._publish([one for one in known if one not in found])
+            if not plan_only:
+                self._publish([one for one in known if one not in found])
         return found[0]
 
     def _read(self) -> list[Token]:

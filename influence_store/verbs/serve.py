@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from influence_store.shell import Context, Verbs, emit_report, verb
+from influence_store.shell import Context, Verbs, emit_report, verb, writing_verb
 
 if TYPE_CHECKING:
     from influence_store.serve.server import Opened
@@ -55,7 +55,7 @@ def token() -> None:
     """Who may look at this store through `serve`; tokens are kept as hashes, for this user."""
 
 
-@verb
+@writing_verb
 @click.option("--name", required=True, help="Whose it is.")
 @click.option(
     "--days", type=click.IntRange(1, 3650), default=30, show_default=True, help="It ends then."
@@ -75,7 +75,8 @@ def new(ctx: Context, name: str, days: int, scope: str) -> None:
     """
     from influence_store.serve.token_reports import new_token
 
-    emit_report(ctx, new_token(ctx.open(), name, scope, days))
+    store = ctx.open_to_read()
+    emit_report(ctx, new_token(store, name, scope, days, plan_only=ctx.dry_run))
 
 
 @verb
@@ -86,13 +87,13 @@ def list_(ctx: Context) -> None:
     emit_report(ctx, list_tokens(ctx.open()))
 
 
-@verb
+@writing_verb
 @click.argument("name")
 def revoke(ctx: Context, name: str) -> None:
     """Let a token open nothing any more, from this moment."""
     from influence_store.serve.token_reports import revoke_token
 
-    emit_report(ctx, revoke_token(ctx.open(), name))
+    emit_report(ctx, revoke_token(ctx.open_to_read(), name, plan_only=ctx.dry_run))
 
 
 for _verb in (new, list_, revoke):

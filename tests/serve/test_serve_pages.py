@@ -122,6 +122,9 @@ def test_sample_page_has_the_whole_text_values_and_selections(served, store, kno
     (row,) = view(store, "demo@1").where("sample_id = $id", id=known.hostile).polars().to_dicts()
     rows = {one[0]: one[1:] for one in cells(page)}
     assert rows["inf_ifd"][0] == f"{row['inf_ifd']:.4g}"
+    low, high = (f"{row[f'est_delift_l2_{end}']:.4g}" for end in ("low", "high"))
+    assert rows["est_delift_l2"][1] == f"{low} to {high}".replace("-", "−")
+    assert rows["est_ifd_student"][1] == ""
     assert "versions 1, 2" in words(page)
     holding = query(
         store,

@@ -134,12 +134,18 @@ def test_without_the_extra_it_says_what_to_install(small):
 
 
 def test_tokens_are_made_listed_and_revoked(small, tmp_path):
+    planned = json.loads(token(small, "new", "--name", "ann", "--dry-run", "--json"))
+    assert planned["dry_run"]
+    assert "token" not in planned
+    assert not (tmp_path / "config").exists()
     made = json.loads(token(small, "new", "--name", "ann", "--scope", "texts", "--json"))
     assert made["scope"] == "texts"
     listed = token(small, "list", "--json")
     assert [one["name"] for one in json.loads(listed)["tokens"]] == ["ann"]
     assert made["token"] not in listed
     assert os.listdir(tmp_path / "config")
+    assert "opens nothing any more" in token(small, "revoke", "ann", "--dry-run")
+    assert token(small, "list", "--json") == listed
     assert "opens nothing any more" in token(small, "revoke", "ann")
     assert "no tokens; make one" in token(small, "list")
     for arguments, code in ((["revoke", "ann"], 4), (["new", "--name", "A B"], 2)):
