@@ -38,6 +38,9 @@ def test_wheel_built_from_the_sdist_holds_one_name_and_every_source_file(wheel):
             inside = relative if folder == "influence_store" else f"influence_store/{relative}"
             assert inside in names
     assert {"influence_store/cli.py", "influence_store/py.typed"} <= names
+    for folder in ("static", "templates"):
+        pages = (ROOT / "influence_store" / "serve" / folder).iterdir()
+        assert {f"influence_store/serve/{folder}/{path.name}" for path in pages} <= names
 
 
 def test_version_stands_on_top_of_the_changelog():
