@@ -55,9 +55,13 @@ def executable() -> str | None:
     return next((found for name in NAMES if (found := shutil.which(name))), None)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser():
-    """A headless Chromium; skips and says why where there is none."""
+    """A headless Chromium; skips and says why where there is none.
+
+    For one module: while Playwright is open its event loop runs in this thread, and nobody else
+    may start one.
+    """
     playwright = pytest.importorskip(
         "playwright.sync_api", reason="pip install 'influence-store[dev]' brings playwright"
     )
