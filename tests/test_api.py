@@ -12,6 +12,7 @@ from influence_store.errors import NotFound, UsageError
 from influence_store.jobs.choose import Asked, choose
 from influence_store.jobs.embed import embed
 from influence_store.jobs.ingest import ingest
+from influence_store.query.engine import Limits
 from influence_store.schema.catalog import Selection
 
 
@@ -54,6 +55,10 @@ def test_a_relation_is_read_in_many_forms_and_never_changed(asked):
     assert short.arrow().to_pylist() == [{"prompt": "2 + 2?", "response": "4"}]
     assert short.polars().rows() == [("2 + 2?", "4")]
     assert rows.count() == 3
+    ordered = rows.order_by("prompt").limit(1, skip=1)
+    assert ordered.polars()["prompt"].to_list() == ["2 + 2?"]
+    with pytest.raises(UsageError, match="memory"):
+        rows.within(Limits(memory=1)).polars()
     assert rows.where("response = $a", a="2").where("prompt = $b", b="1 + 1?").count() == 1
 
 

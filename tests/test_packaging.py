@@ -40,6 +40,9 @@ def test_wheel_built_from_the_sdist_holds_one_name_and_every_source_file(wheel):
     assert {"influence_store/cli.py", "influence_store/py.typed"} <= names
     assets = {f"influence_store/report/{name}" for name in ("page.html", "page.js", "style.css")}
     assert assets <= names
+    for folder in ("static", "templates"):
+        pages = (ROOT / "influence_store" / "serve" / folder).iterdir()
+        assert {f"influence_store/serve/{folder}/{path.name}" for path in pages} <= names
 
 
 def test_version_stands_on_top_of_the_changelog():

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     import pyarrow as pa
 
+    from influence_store.query.engine import Limits
     from influence_store.store.store import Store
 
 
@@ -39,7 +40,9 @@ class Relation:
     conditions: tuple[str, ...] = ()
     terms: tuple[str, ...] = ()
     size: int | None = None
+    skip: int = 0
     params: Mapping[str, Any] = field(default_factory=dict)
+    limits: Limits | None = None
 
     def select(self, *columns: str) -> Relation:
         """Only these columns, or SQL expressions; all but vectors where none are named."""
@@ -63,9 +66,13 @@ class Relation:
         """In this order, such as "est_quality desc"; replaces an earlier one."""
         return replace(self, terms=terms)
 
-    def limit(self, size: int) -> Relation:
-        """The first `size` rows at most."""
-        return replace(self, size=size)
+    def limit(self, size: int, skip: int = 0) -> Relation:
+        """At most `size` rows, those behind the first `skip`."""
+        return replace(self, size=size, skip=skip)
+
+    def within(self, limits: Limits) -> Relation:
+        """Reading may use so much time and memory."""
+        return replace(self, limits=limits)
 
     @property
     def sql(self) -> str:
@@ -77,11 +84,13 @@ class Relation:
             parts.append("order by " + ", ".join(self.terms))
         if self.size is not None:
             parts.append(f"limit {self.size:d}")
+        if self.skip:
+            parts.append(f"offset {self.skip:d}")
         return "\n".join(parts)
 
     def arrow(self) -> pa.Table:
         """The rows as an Arrow table."""
-        return query(self.store, self.sql, self.params)
+        return query(self.store, self.sql, self.params, self.limits)
 
     def polars(self) -> pl.DataFrame:
         """The rows as a polars DataFrame."""
@@ -99,7 +108,7 @@ class Relation:
     def count(self) -> int:
         """How many rows there are; nothing is read that the conditions do not name."""
         told = replace(self, columns=("1",), terms=()).sql
-        counted = query(self.store, f"select count(*) from ({told})", self.params)
+        counted = query(self.store, f"select count(*) from ({told})", self.params, self.limits)
         return int(counted.column(0)[0].as_py())
 
     def __repr__(self) -> str:

@@ -12,7 +12,7 @@ from urllib.parse import quote
 from sqlalchemy import Engine, create_engine, event, inspect, make_url, text
 from sqlmodel import Session, select
 
-from influence_store.errors import Incompatible, SchemaMismatch
+from influence_store.errors import Forbidden, Incompatible, SchemaMismatch
 from influence_store.extras import require
 from influence_store.schema.catalog import REVISION, StoreRow
 from influence_store.store.retry import patiently, told
@@ -37,6 +37,7 @@ class Database:
 
     def __init__(self, url: str) -> None:
         self.url = url
+        self._only_read = False
         self.engine = _engine(url)
         self.is_postgres = self.engine.dialect.name == "postgresql"
         self._reader, self._writer = self.engine, self.engine.execution_options(writes=True)
@@ -60,8 +61,22 @@ class Database:
         where it was committed and only the answer was lost: `work` has no outside effects and does
         nothing if it finds itself done. StorageError if the database stays away or locked.
         """
+        if self._only_read:
+            raise Forbidden(
+                "this program may only read the store", hint="write from the command line"
+            )
         with told():
             return patiently(lambda: self._write(work), patience)
+
+    def refuse_writes(self) -> None:
+        """Only read from now on: `write` is Forbidden, and SQLite itself refuses to change a row.
+
+        PostgreSQL does so for every `read`, whoever asks.
+        """
+        self._only_read = True
+        if not self.is_postgres:
+            event.listen(self.engine, "connect", _query_only)
+            self.engine.dispose()  # what is open does not know yet
 
     def _write(self, work: Callable[[Session], T]) -> T:
         with Session(self._writer, expire_on_commit=False) as session:
@@ -197,6 +212,10 @@ def _engine(url: str) -> Engine:
         connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
     return engine
+
+
+def _query_only(connection: Any, _record: Any) -> None:
+    connection.execute("PRAGMA query_only=ON")
 
 
 def _may_write(path: Path) -> bool:

@@ -1,10 +1,10 @@
-"""Which stored selection does the beginning of an id mean?"""
+"""Which selections are stored, and which one does the beginning of an id mean?"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sqlmodel import select
+from sqlmodel import col, select
 
 from influence_store.errors import NotFound, UsageError
 from influence_store.schema.catalog import Selection
@@ -30,3 +30,10 @@ def find_selection(database: Database, name: str) -> Selection:
             f"{len(fitting)} selections begin with {name!r}: {told}", hint="give more of the id"
         )
     return fitting[0]
+
+
+def all_selections(database: Database) -> list[Selection]:
+    """Every stored selection, newest first."""
+    newest_first = select(Selection).order_by(col(Selection.created_at).desc(), col(Selection.id))
+    with database.read() as session:
+        return list(session.exec(newest_first).all())

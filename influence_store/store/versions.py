@@ -96,6 +96,34 @@ def names(database: Database) -> list[tuple[str, int]]:
         return [(name, number) for name, number in session.exec(query).all()]
 
 
+@dataclass(frozen=True)
+class VersionLine:
+    """One version in a list: `created_at` in seconds since 1970."""
+
+    number: int
+    n_rows: int
+    created_at: float
+    tags: tuple[str, ...]
+
+
+def history(database: Database, dataset_id: int) -> list[VersionLine]:
+    """The versions of one dataset that stand, newest first, with their tags."""
+    query = (
+        select(DatasetVersion.number, DatasetVersion.n_rows, DatasetVersion.created_at)
+        .where(DatasetVersion.dataset_id == dataset_id, col(DatasetVersion.deleted_at).is_(None))
+        .order_by(col(DatasetVersion.number).desc())
+    )
+    with database.read() as session:
+        rows = session.exec(query).all()
+        tags = session.exec(select(Tag).where(Tag.dataset_id == dataset_id)).all()
+    return [
+        VersionLine(
+            number, n_rows, at, tuple(sorted(one.name for one in tags if one.number == number))
+        )
+        for number, n_rows, at in rows
+    ]
+
+
 def heads(database: Database) -> list[Version]:
     """The newest version of every dataset that has one, oldest dataset first."""
     newest = (
