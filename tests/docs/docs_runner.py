@@ -18,7 +18,7 @@ from pathlib import Path
 import click
 import yaml
 from docs_blocks import ROOT, SHELL, Block, Command, commands, lines
-from docs_substitutes import apart, substituted
+from docs_substitutes import RUN_ELSEWHERE, apart, substituted
 from docs_world import STORE, run
 from sqlmodel import desc, select
 
@@ -60,6 +60,8 @@ class Page:
     # -- shell ---------------------------------------------------------------------------
 
     def _console(self, block: Block) -> None:
+        if any(block.text.startswith(first) for first in RUN_ELSEWHERE):
+            return
         for number, line, shown in lines(block):
             if apart(block.page, line):
                 if line.startswith(PROGRAM):

@@ -41,6 +41,7 @@ class Apart:
 
 POSTGRES = "PostgreSQL: a server; tests/postgres runs the verb against one"
 S3 = "S3: a bucket; tests/s3 runs the verb against one"
+SERVES = "never ends: tests/serve starts it, looks and stops it"
 #: Why a line of this program may stand below; such a line is parsed all the same.
 FOREIGN_NEEDS = ("PostgreSQL", "S3", "hub", "never ends")
 
@@ -59,6 +60,9 @@ APART = [
     Apart("docs/how-to/team-store.md", "influence-store --store s3://bucket/influence init", S3),
     Apart("docs/how-to/team-store.md", "influence-store --profile team", POSTGRES),
     Apart("docs/how-to/team-store.md", "influence-store --profile keeper team", POSTGRES),
+    Apart("README.md", "influence-store serve", SERVES),
+    Apart("docs/serve.md", "influence-store serve", SERVES),
+    Apart("docs/serve.md", "curl -H", "asks a server of one's own; tests/serve does it"),
     Apart(
         "docs/cli.md",
         'eval "$(_INFLUENCE_STORE_COMPLETE=bash_source',
@@ -81,6 +85,10 @@ APART = [
         "belongs into a training run; tests/influence/test_forgetting.py has one",
     ),
 ]
+
+
+#: Blocks that another test runs, by their first line.
+RUN_ELSEWHERE = {"$ influence-store demo --files-only support": "tests/test_ten_minutes.py"}
 
 
 def apart(page: str, text: str) -> Apart | None:
