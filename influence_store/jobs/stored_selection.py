@@ -87,5 +87,9 @@ def names_of(store: Store, sids: Iterable[int]) -> Names:
         raw = (one.hex() for one in batch["sample_id"].to_pylist())
         ids.update(zip(batch["sid"].to_pylist(), raw, strict=True))
     found, samples = read_samples(store, wanted)
-    texts = (" ".join(one.prompt[: 4 * HEAD].split())[:HEAD] for one in samples)
+    texts = (_head(" ".join(one.prompt[: 4 * HEAD].split())) for one in samples)
     return Names(ids, dict(zip(found.tolist(), texts, strict=True)))
+
+
+def _head(text: str) -> str:
+    return text if len(text) <= HEAD else f"{text[: HEAD - 1].rstrip()}…"

@@ -110,12 +110,19 @@ def _inputs(asked: dict[str, Any]) -> dict[str, str]:
     for name, value in asked.items():
         if name in ("rows", "limits", "kernel", "parts") or value in (None, "", [], {}, False):
             continue
-        if isinstance(value, dict):
-            value = ", ".join(f"{key} = {one}" for key, one in value.items())
-        elif isinstance(value, list):
-            value = ", ".join(map(str, value))
-        told[name.replace("_", " ")] = str(value)
+        listed = value if isinstance(value, list) else [value]
+        told[name.replace("_", " ")] = ", ".join(map(_spelled, listed))
     return told
+
+
+def _spelled(value: Any) -> str:
+    """A dataset by its name, with its weight where it has one of its own."""
+    if not isinstance(value, dict):
+        return str(value)
+    if "dataset" in value:
+        weight = value.get("weight", 1)
+        return str(value["dataset"]) if weight == 1 else f"{value['dataset']} (weight {weight:g})"
+    return ", ".join(f"{key} = {one}" for key, one in value.items())
 
 
 def _rivals(told: dict[str, Any] | None) -> list[Rival]:
