@@ -23,6 +23,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 import orjson
 
+from influence_store.durable import sync
 from influence_store.errors import InputError, StorageError, UsageError
 
 if TYPE_CHECKING:
@@ -271,19 +272,11 @@ def _is_export(out: Path) -> bool:
 
 def _publish(part: Path, out: Path) -> None:
     """Put `part` in the place of `out`; a crash in between leaves the old one as OUT.old."""
-    _sync(part)
+    sync(part)
     old = out.with_name(out.name + ".old")
     if out.exists():
         shutil.rmtree(old, ignore_errors=True)
         out.rename(old)
     part.rename(out)
-    _sync(out.parent)
+    sync(out.parent)
     shutil.rmtree(old, ignore_errors=True)
-
-
-def _sync(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -8,11 +8,11 @@ the last bit. A receipt may come from another store that held the same data.
 from __future__ import annotations
 
 import math
-import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from influence_store.durable import replace_file
 from influence_store.errors import IntegrityError, NotFound, StorageError, UsageError
 from influence_store.jobs.allowed import allowed
 from influence_store.jobs.cells import content_ids
@@ -92,12 +92,9 @@ class VerifyReport:
 def write_receipt(store: Store, selection: str, out: Path) -> ReceiptReport:
     """Write the receipt of a stored selection to the file `out`, whole or not at all."""
     receipt = receipt_of(store, selection)
-    part = out.with_name(out.name + ".part")
     try:
-        part.write_bytes(to_bytes(receipt))
-        os.replace(part, out)
+        replace_file(out, to_bytes(receipt))
     except OSError as error:
-        part.unlink(missing_ok=True)
         raise StorageError(f"{out} cannot be written: {error.strerror or error}") from error
     return ReceiptReport(receipt["selection"], str(out), len(receipt["samples"]), receipt["digest"])
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
-from contextlib import suppress
-from pathlib import Path
+from typing import TYPE_CHECKING
 
+from influence_store.durable import replace_file
 from influence_store.errors import StorageError, UsageError
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 #: The first bytes of every report, by which one is known.
 MARK = b"<!doctype html>\n<!-- influence-store report 1 -->\n"
@@ -36,38 +37,10 @@ def check_free(out: Path, *, overwrite: bool) -> None:
 
 def publish(page: bytes, out: Path) -> None:
     """Put `page` at `out` in one step; StorageError if the disk fails, and then nothing changed."""
-    part: Path | None = None
     try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{out.name}.", suffix=".part", dir=out.parent)
-        part = Path(name)
-        with os.fdopen(handle, "wb") as file:
-            file.write(page)
-            file.flush()
-            os.fchmod(file.fileno(), 0o666 & ~_umask())
-            os.fsync(file.fileno())
-        part.replace(out)
-        _sync(out.parent)
+        replace_file(out, page)
     except OSError as error:
-        if part is not None:
-            with suppress(OSError):
-                part.unlink(missing_ok=True)
         raise StorageError(
             f"the report {out} cannot be written: {error.strerror or error}",
             hint="df -h; then run it again",
         ) from error
-
-
-def _umask() -> int:
-    """The rights that new files do not get; it can only be read by setting it."""
-    found = os.umask(0o077)
-    os.umask(found)
-    return found
-
-
-def _sync(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

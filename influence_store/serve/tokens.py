@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Literal
 
 import orjson
 
+from influence_store.durable import replace_file
 from influence_store.errors import Forbidden, IntegrityError, NotFound, UsageError
 from influence_store.schema.identity import check_name
 from influence_store.settings import config_file
@@ -132,15 +133,7 @@ class TokenFile:
     def _publish(self, tokens: list[Token]) -> None:
         """Through a file of another name: nobody ever reads half of it."""
         content = orjson.dumps([asdict(one) for one in tokens], option=orjson.OPT_INDENT_2)
-        part = self.path.with_name(f".{FILE}.{secrets.token_hex(8)}")
-        try:
-            with open(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(part, self.path)
-        finally:
-            part.unlink(missing_ok=True)
+        replace_file(self.path, content, mode=0o600)
 
     @contextmanager
     def _alone(self) -> Iterator[None]:

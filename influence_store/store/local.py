@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from influence_store.durable import sync
 from influence_store.errors import Forbidden, NotFound, StorageError
 from influence_store.store.storage import StoredFile, inside
 
@@ -152,15 +153,6 @@ class LocalStorage:
             if not parent.is_relative_to(self.root):
                 break
             sync(parent)
-
-
-def sync(path: Path) -> None:
-    """fsync one file or directory."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _remove_if_empty(folder: Path) -> bool:

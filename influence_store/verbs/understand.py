@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from influence_store.errors import UsageError
-from influence_store.shell import SEED, Context, emit_report, verb, writing_verb
+from influence_store.shell import SEED, Context, emit_facts, emit_report, verb, writing_verb
 
 
 @verb
@@ -125,6 +125,12 @@ def receipt(ctx: Context, selection: str, out: Path) -> None:
 )
 @click.option("--seed", type=SEED, default=0, show_default=True, help="Draws them.")
 @click.option("--overwrite", is_flag=True, help="Also what is no report.")
+@click.option(
+    "--atlas",
+    type=click.Path(path_type=Path),
+    metavar="FOLDER",
+    help="Also pages of Embedding Atlas, if it is installed, into a new folder.",
+)
 def report(
     ctx: Context,
     dataset: str,
@@ -134,6 +140,7 @@ def report(
     points: int,
     seed: int,
     overwrite: bool,
+    atlas: Path | None,
 ) -> None:
     """One HTML file on a dataset version: contents, influence, accuracy, cost, selection, map.
 
@@ -143,10 +150,14 @@ def report(
     influence-store report support
     influence-store report support@2 --selection 3f2a --by inf_ifd -o support.html
     """
+    from influence_store.jobs.atlas import atlas as walk
+    from influence_store.jobs.atlas import check_atlas
     from influence_store.jobs.report import report as job
     from influence_store.report.publish import check_free
 
     check_free(out, overwrite=overwrite)
+    if atlas is not None:
+        check_atlas(atlas)
     store = ctx.open_to_read()
     made = job(
         store,
@@ -158,4 +169,12 @@ def report(
         seed=seed,
         overwrite=overwrite,
     )
-    emit_report(ctx, replace(made, path=str(out)))
+    told = replace(made, path=str(out))
+    if atlas is None:
+        emit_report(ctx, told)
+        return
+    there = ctx.folder_for(atlas)
+    pages = replace(
+        walk(store, store.version(dataset), there, selection=selection), path=str(atlas)
+    )
+    emit_facts(ctx, {**told.facts(), "atlas": pages.facts()}, [*told.lines(), *pages.lines()])
