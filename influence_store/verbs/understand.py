@@ -148,7 +148,7 @@ def report(
 
     \b
     influence-store report support
-    influence-store report support@2 --selection 3f2a --by inf_ifd -o support.html
+    influence-store report support@1 --selection 3f2a --by inf_ifd -o support.html
     """
     from influence_store.jobs.atlas import atlas as walk
     from influence_store.jobs.atlas import check_atlas
