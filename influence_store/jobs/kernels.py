@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from pyroaring import BitMap
+
 from influence_store.errors import Incompatible
 from influence_store.influence import METHODS
 from influence_store.jobs.cells import how_measured
@@ -31,7 +33,8 @@ class Kernel:
     """A kernel by name; `notes` say aloud why it is this one, `embedder` gives its cosine.
 
     `producer` is the embedder, an estimator, the source side of a bilinear method, whose other side
-    is `target_side`, or a pairwise method, whose labels of `output` are the kernel.
+    is `target_side`, or a pairwise method, whose labels of `output` are the kernel. `versions` are
+    those that it was chosen for, the pool first.
     """
 
     store: Store
@@ -42,6 +45,7 @@ class Kernel:
     target_side: Producer | None = None
     output: str | None = None
     notes: tuple[str, ...] = ()
+    versions: tuple[Version, ...] = ()
 
     @property
     def is_cosine(self) -> bool:
@@ -49,10 +53,16 @@ class Kernel:
         return self.producer.id == self.embedder.id
 
     def view(self, targets: Ids, sources: Ids) -> PairwiseView:
-        """S for the sids `targets` × `sources` from stored vectors or labels."""
+        """S for the sids `targets` × `sources` from stored vectors or labels.
+
+        Incompatible if a bilinear method has no vector of a row for the side that it is asked for:
+        which sides a version needs is the set function's business.
+        """
         if self.output is not None:
             return pair_view(self.store, self.producer, self.output, targets, sources)
         if self.target_side is not None:
+            self._demand("target", self.target_side, targets)
+            self._demand("source", self.producer, sources)
             return ProductView(
                 self.store.vectors(self.target_side, targets),
                 self.store.vectors(self.producer, sources),
@@ -66,6 +76,16 @@ class Kernel:
             # The head tiles by itself: it needs the answer and its copy, not width times that.
             pair_bytes=16,
         )
+
+    def _demand(self, side: str, producer: Producer, sids: Ids) -> None:
+        lacking = BitMap(sids) - self.store.covered(producer.id or 0)
+        if lacking:
+            whose = next((one for one in self.versions if lacking <= one.bits), self.versions[0])
+            pool = self.versions[0] if side == "target" else whose
+            raise Incompatible(
+                f"{len(lacking)} rows of {whose} have no {side} vector of {self.name}",
+                hint=_label_hint(self.name, pool, whose),
+            )
 
     def cosine(self, targets: Ids, sources: Ids) -> PairwiseView:
         """The free kernel: cosine of the stored embeddings."""
@@ -96,7 +116,8 @@ def choose_kernel(
         return _bilinear(store, versions, name, sides, embedder)
     if name is not None and getattr(METHODS.entries().get(name), "kind", "") == "bilinear":
         raise Incompatible(
-            f"the store holds no vectors of {name}", hint=_label_hint(name, versions[0])
+            f"the store holds no vectors of {name}",
+            hint=_label_hint(name, versions[0], versions[1] if versions[1:] else versions[0]),
         )
     if name is not None and name.startswith(PREFIX):
         labels, output, unscored = pairs_producer(store, name)
@@ -167,30 +188,31 @@ def _bilinear(
     embedder: Producer,
 ) -> Kernel:
     sources, targets = sides
-    for side, producer in (("source", sources), ("target", targets)):
-        lacking = (
-            (versions[0], len(versions[0].bits))
-            if producer is None
-            else _missing(store, producer, versions)
+    pool, served = versions[0], versions[1] if versions[1:] else versions[0]
+    if targets is None:
+        raise Incompatible(
+            f"{len(served.bits)} rows of {served} have no target vector of {name}",
+            hint=_label_hint(name, pool, served),
         )
-        if lacking:
-            raise Incompatible(
-                f"{lacking[1]} rows of {lacking[0]} have no {side} vector of {name}",
-                hint=_label_hint(name, lacking[0]),
-            )
+    known = [one for one in versions if not _missing(store, sources, [one])]
     unmeasured = sum(
-        int((~how_measured(store, sources, version.sids)["measured"]).sum()) for version in versions
+        int((~how_measured(store, sources, version.sids)["measured"]).sum()) for version in known
     )
     note = f"{unmeasured} rows could not be measured by {name}: worth 0 to everybody"
     return Kernel(
-        store, name, sources, embedder, target_side=targets, notes=(note,) if unmeasured else ()
+        store,
+        name,
+        sources,
+        embedder,
+        target_side=targets,
+        notes=(note,) if unmeasured else (),
+        versions=tuple(versions),
     )
 
 
-def _label_hint(name: str, version: Version) -> str:
+def _label_hint(name: str, pool: Version, served: Version) -> str:
     return (
-        f"run: influence-store label {version} --method {name} --model M --targets {version} "
-        "--rows all"
+        f"run: influence-store label {pool} --method {name} --model M --targets {served} --rows all"
     )
 
 

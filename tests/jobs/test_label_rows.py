@@ -156,6 +156,32 @@ def test_a_bilinear_method_is_a_kernel_and_lends_its_vectors_to_k_center(run, ti
     assert far["kernel"] == vectors.fingerprint
 
 
+def test_a_method_of_two_sides_serves_a_target_by_the_side_that_each_has(run, tiny_llm):
+    for name in ("pool", "exam"):
+        run("embed", name, "--embedder", "hashing:32")
+    less = ("--method", "less", "--model", str(tiny_llm), "--rows", "all")
+    run("label", "pool", *less, "--targets", "exam", *SMALL)
+    command = ("select", "pool", "--target", "exam", "--kernel", "less", "--budget", "4")
+    told = run.json(*command, "--keep-leaks")
+    store = opened(run)
+    sides = {one.facts["side"]: one for one in store.producers("vectors")}
+    pool, exam = store.version("pool"), store.version("exam")
+    pairs = store.vectors(sides["target"], exam.sids).astype(float) @ (
+        store.vectors(sides["source"], pool.sids).astype(float).T
+    )
+    pairs = pairs.clip(0)
+    # FLQMI of one pick: how well the targets are served, and how well the pick is.
+    alone = pairs.sum(axis=0) + pairs.max(axis=0)
+    ids = dict(store.sample_ids().select("sid", "sample_id").iter_rows())
+    sql = f"select sample_id from selection_items where selection = '{told['id']}' order by rank"
+    first = json.loads(run("query", "--format", "json", sql))[0]["sample_id"]
+    assert first == ids[pool.sids[alone.argmax()]].hex()
+    # One that compares the pool with itself needs the pool's other side, and says how to get it.
+    with pytest.raises(Incompatible, match=r"rows of pool@1 have no target vector of less") as told:
+        run(*command, "--objective", "fl1mi")
+    assert "label pool@1 --method less --model M --targets pool@1" in str(told.value)
+
+
 def test_top_is_the_exact_order_of_all_products(run, tiny_llm):
     run(
         *("label", "pool", "--method", "less", "--model", str(tiny_llm), "--rows", "all"),
