@@ -95,6 +95,12 @@ class Outlook:
         """For people; what is fresh is only counted."""
         told = []
         for name, items in self.datasets:
+            if not items:
+                told += [
+                    f"  {name}: nothing is computed of its rows yet",
+                    f"      influence-store embed {name} --embedder E",
+                ]
+                continue
             fresh = sum(one.state == "fresh" for one in items)
             told.append(f"  {name}: {fresh} of {len(items)} columns and selections are fresh")
             for one in items:

@@ -78,3 +78,11 @@ def test_plan_of_an_empty_store_says_what_comes_first(trial, backend, tmp_path):
     uri, database = backend.new(tmp_path / "empty")
     trial("--store", uri, "init", *(("--database", database) if database else ()))
     assert "next: influence-store ingest" in trial("--store", uri, "plan").out
+
+
+def test_a_dataset_of_which_nothing_is_computed_is_told_with_the_first_step(trial):
+    rows = trial.file("bare.jsonl", alpaca([("a", "b")]))
+    trial("ingest", rows, "--dataset", "bare")
+    told = trial("plan", "bare").out.splitlines()
+    assert told[0] == "  bare@1: nothing is computed of its rows yet"
+    assert told[1].strip() == "influence-store embed bare@1 --embedder E"
