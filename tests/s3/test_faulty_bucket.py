@@ -15,7 +15,7 @@ from fault_proxy import Fault
 from pyroaring import BitMap
 from s3_server import CANARIES
 
-from influence_store.errors import Forbidden, InfluenceStoreError, StorageError
+from influence_store.errors import Forbidden, InfluenceStoreError, StorageError, Unreachable
 from influence_store.store.database import Database
 from influence_store.store.location import Location
 from influence_store.store.store import Store
@@ -113,7 +113,7 @@ def test_a_bucket_that_fails_is_not_called_damaged(s3, on_bucket, kind):
         pytest.raises(InfluenceStoreError) as error,
     ):
         found(on_bucket)
-    assert type(error.value) is (Forbidden if kind == "403" else StorageError)
+    assert type(error.value) is (Forbidden if kind == "403" else Unreachable)
 
 
 def test_what_is_not_in_the_bucket_is_damage(on_bucket):
