@@ -114,8 +114,8 @@ def test_cost_is_what_the_runs_wrote_down(whole):
     asked = next(run.result for run in runs if run.result.get("method") == "delift")
     assert (pairs.unit, pairs.cells) == ("pairs", 48 * 47)
     assert pairs.labelled == asked["scored"]
-    assert pairs.seconds_per_cell == asked["seconds"] / asked["scored"]
-    assert pairs.seconds == pairs.seconds_per_cell * 48 * 47
+    assert pairs.seconds_per_cell == pytest.approx(asked["seconds"] / asked["scored"])
+    assert pairs.seconds == pytest.approx(pairs.seconds_per_cell * 48 * 47)
     assert (rows.method, rows.unit, rows.cells, rows.labelled) == ("ifd", "rows", 48, 48)
 
 
