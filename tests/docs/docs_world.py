@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from click.testing import CliRunner
+from manifest import MANIFEST
 
 from influence_store.cli import cli
 
@@ -128,17 +129,9 @@ def _scores_of_another_tool(folder: Path) -> None:
     torch.save(torch.linspace(-1, 1, 60), folder / "all_orig.pt")
     ids = json.loads(run("query", "select sample_id from demo", "--json"))
     manifest = {
+        **MANIFEST,
         "method": "their-less",
         "kind": "pointwise",
-        "higher_means": "helpful",
-        "model_id": "org/model",
-        "model_revision": "0123abc",
-        "dtype": "float32",
-        "template_id": "chat",
-        "tokenizer_hash": None,
-        "max_len": 512,
-        "seed": 0,
-        "code_version": "less 1.0",
         "targets": "their own exam",
         "sample_ids": [one["sample_id"] for one in ids],
     }
