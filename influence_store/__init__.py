@@ -6,12 +6,18 @@ with influence_store.open("./influence-store") as store:
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 
 from influence_store.version import __version__
 
 if TYPE_CHECKING:
     from influence_store.api import open
+
+# From 1.31 on ONNX Runtime tells its maker about every process that imports it, and keeps an
+# identifier of the machine in the user's home. Nobody asked our users; they may say 0 themselves.
+for _variable in ("ORT_DISABLE_TELEMETRY", "ORT_TELEMETRY_DISABLED"):
+    os.environ.setdefault(_variable, "1")
 
 __all__ = ["__version__", "open"]
 

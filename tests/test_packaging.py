@@ -71,3 +71,11 @@ def test_cli_runs_from_a_checkout(tmp_path):
     told = python(str(ROOT / "cli.py"), "--help", cwd=tmp_path, env={"PYTHONPATH": str(ROOT)})
     for verb in ("init", "ingest", "embed", "label", "train", "fill", "query", "select"):
         assert f"\n  {verb} " in told
+
+
+def test_nothing_is_told_to_anybody_and_no_identifier_is_kept(tmp_path):
+    """ONNX Runtime 1.31 wrote one into ~/.cache/Microsoft as soon as it was imported."""
+    (tmp_path / "tmp").mkdir()
+    reads = "import influence_store, onnxruntime"
+    python("-c", reads, env={"HOME": str(tmp_path), "TMPDIR": str(tmp_path / "tmp")}, cwd=ROOT)
+    assert [file for file in tmp_path.rglob("*") if file.is_file()] == []

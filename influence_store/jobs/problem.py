@@ -15,6 +15,7 @@ from influence_store.errors import UsageError
 from influence_store.jobs.options import check_options
 from influence_store.jobs.question import LAZY, OWN
 from influence_store.selection import FUNCTIONS
+from influence_store.selection.functions.facility_location import FacilityLocation
 from influence_store.selection.plan import Plan, plan
 from influence_store.selection.tiles import lower_bound
 from influence_store.selection.views import Clipped, DenseView, RowsView, SelfCovered
@@ -68,12 +69,18 @@ def problem_of(question: Question, ways: Plan, memory: int) -> Problem:
     samples, targets = question.version.sids, _covered(question)
     few = some_of(samples, ways.targets, question.seed) if _is_sampled(question) else samples
     try:
-        held = memory if ways.path in ("memory", "representatives") else 0
-        function = _function(question, few, held)
-        judge, judged = function, few
+        judge, judged = None, few
         if ways.path != "memory" and _is_sampled(question):
             judged = some_of(samples, JUDGED, question.seed + 1)
             judge = _function(question, judged, memory // 2)
+        if ways.path == "neighbours":
+            # Its smallest value of all would take every pair there is; nothing hangs on it here.
+            assert isinstance(judge, FacilityLocation)
+            function: SetFunction[Any] = FacilityLocation(_own(question, samples), judge.floor)
+        else:
+            held = memory if ways.path in ("memory", "representatives") else 0
+            function = _function(question, few, held)
+        judge = judge or function
     except ValueError as error:
         raise UsageError(
             f"{question.objective} on {question.kernel.name}: {error}",

@@ -9,6 +9,7 @@ import pytest
 
 from influence_store import cores
 from influence_store.errors import NotFound, UsageError
+from influence_store.jobs import problem
 from influence_store.jobs.allowed import allowed
 from influence_store.jobs.choose import Asked, choose
 from influence_store.jobs.problem import plan_of, problem_of
@@ -22,7 +23,7 @@ from influence_store.selection.functions.graph_cut import GraphCut
 from influence_store.selection.functions.mixture import Mixture
 from influence_store.selection.optimizers import LazyGreedy
 from influence_store.selection.tiles import lower_bound
-from influence_store.selection.views import Clipped, CosineView, DenseView
+from influence_store.selection.views import Clipped, CosineView, DenseView, ProductView
 from influence_store.store.store import Store
 from influence_store.version import __version__
 
@@ -159,6 +160,30 @@ def test_exact_paths_agree_and_approximate_ones_come_close(run):
         assert told[path]["baselines"]["value"] >= 0.97 * best
     assert told["neighbours"]["answer"]["expected"]["share"] > 0.9
     assert "approximate" in told["neighbours"]["plan"]["told"]
+
+
+def test_a_neighbour_index_spares_all_pairs_but_those_that_judge(run, monkeypatch):
+    """A million rows took 10¹² products to find the smallest cosine, which nothing hung on."""
+    told = run.json("select", "pool", "--budget", "16", "--path", "neighbours")
+    store, read = opened(run), []
+    question = question_of(store, stored(store, told["id"]))
+    block = ProductView.block
+
+    def counted(self, rows, cols):
+        read.append(len(rows) * len(cols))
+        return block(self, rows, cols)
+
+    monkeypatch.setattr(problem, "JUDGED", 8)
+    monkeypatch.setattr(ProductView, "block", counted)
+    made = problem_of(question, plan_of(question, MEMORY_BYTES), MEMORY_BYTES)
+    assert made.judge.view.shape == (8, 80)
+    assert sum(read) <= 2 * 8 * 80  # all would be 6,400
+    assert made.function.floor == made.judge.floor
+    # The index answers as before, and who serves whom is told for all of them.
+    chosen, _ = solve(store, question, allowed(store, question), made)
+    found = stored_selection(store, told["id"])
+    np.testing.assert_array_equal(question.version.sids[chosen.items], found.sids)
+    assert made.function.view.shape == (80, 80)
 
 
 def test_a_path_that_cannot_serve_is_refused(run):
