@@ -49,13 +49,30 @@ class Spool:
         places = np.flatnonzero(wanted)
         places = places[np.argsort(sids[places], kind="stable")]
         columns = [name for name in schema.names if name != "sid"]
-        with pa.memory_map(str(self.path)) as source:
-            table = pa.ipc.open_file(source).read_all().select(columns)
-            for k in range(0, len(places), _BATCH_ROWS):
-                part = places[k : k + _BATCH_ROWS]
-                chunk = table.take(pa.array(part)).combine_chunks()
-                arrays = [chunk[name].combine_chunks() for name in columns]
-                yield pa.record_batch([pa.array(sids[part]), *arrays], schema=schema)
+        for k in range(0, len(places), _BATCH_ROWS):
+            part = places[k : k + _BATCH_ROWS]
+            arrays = [pa.array(sids[part]), *_taken(self.path, part, columns)]
+            yield pa.record_batch(arrays, schema=schema)
+
+
+def _taken(path: Path, places: Ids, columns: Sequence[str]) -> list[pa.Array]:
+    """Copies of the rows at `places` of the file, column by column.
+
+    The file is mapped anew each time: what was looked at before is let go. And its batches are
+    never put together, which a column of texts of more than 2 GiB could not bear.
+    """
+    where = places // _BATCH_ROWS
+    order = np.argsort(where, kind="stable")
+    batches, first = np.unique(where[order], return_index=True)
+    with pa.memory_map(str(path)) as source:
+        reader = pa.ipc.open_file(source)
+        pieces = [
+            reader.get_batch(int(batch)).select(columns).take(pa.array(inside % _BATCH_ROWS))
+            for batch, inside in zip(batches, np.split(places[order], first[1:]), strict=True)
+        ]
+    back = pa.array(np.argsort(order, kind="stable"))
+    table = pa.Table.from_batches(pieces).combine_chunks().take(back)
+    return [table[name].combine_chunks() for name in columns]
 
 
 @dataclass(frozen=True)
