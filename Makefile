@@ -19,15 +19,15 @@ demo: $(BIN)/.demo-ready
 	@$(BIN)/influence-store demo .demo/run
 
 test: $(BIN)/.dev-ready
-	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
 
 # The same tests with every catalog in a real PostgreSQL.
 test-postgres: $(BIN)/.dev-ready
-	@INFLUENCE_STORE_TEST_BACKEND=postgres OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
+	@INFLUENCE_STORE_TEST_BACKEND=postgres OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
 
 # And every block an object of a server on this machine that speaks S3.
 test-s3: $(BIN)/.dev-ready
-	@INFLUENCE_STORE_TEST_BACKEND=s3 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
+	@INFLUENCE_STORE_TEST_BACKEND=s3 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
 
 lint: $(BIN)/.dev-ready
 	$(BIN)/ruff check .

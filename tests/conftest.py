@@ -17,6 +17,11 @@ hypothesis.settings.register_profile("any pace", deadline=None)
 hypothesis.settings.load_profile("any pace")
 
 
+def pytest_collection_modifyitems(items):
+    """Those that take minutes come first: at the end, the other core would wait for one of them."""
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+
+
 @pytest.fixture(scope="session")
 def backend():
     """Where stores lie: on SQLite, or as $INFLUENCE_STORE_TEST_BACKEND says."""

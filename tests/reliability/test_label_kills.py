@@ -44,6 +44,7 @@ def stored(place):
     )
 
 
+@pytest.mark.slow
 def test_labels_of_a_job_killed_again_and_again_are_stored_once(places, tmp_path, tiny_llm, rows):
     whole = places.fresh()
     ask(whole, "ingest", rows, "--dataset", "demo")

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import load
+import pytest
 from history import read_journals
 
 #: `soak.py --load-minutes 60` is the real thing. A store gets slower with every version.
 READS, STORES = 5_000, 3
 
 
+@pytest.mark.slow
 def test_reads_beside_writers_are_whole_and_never_go_back(places, tmp_path):
     outcome = load.load(places, tmp_path, reads=READS, stores=STORES)
     assert outcome.violations == []
