@@ -51,9 +51,17 @@ _GROWTH, _STRANGERS = 2, 0.25
 
 
 def neighbours(
-    store: Store, embedder: Producer, version: Version, *, k: int = K, seed: int = 0
+    store: Store,
+    embedder: Producer,
+    version: Version,
+    vectors: Floats | None = None,
+    *,
+    k: int = K,
+    seed: int = 0,
 ) -> Neighbours:
     """The index of the version's rows by cosine of `embedder`, positions in the order of its sids.
+
+    `vectors` (n, dim) are those of the version's rows, if they are at hand: not read again.
 
     Only rows that no block covers are searched for, and their lists stored. Incompatible if rows
     have no vector of `embedder`; Busy while another process indexes the dataset.
@@ -68,7 +76,7 @@ def neighbours(
     if index is None or index.missing:
         scope = f"{KIND}:{embedder.fingerprint}:{version.dataset}"
         with store.claim(KIND, scope, {"dataset": str(version), "k": k}) as run:
-            index = _complete(store, run, embedder, version, wanted)
+            index = _complete(store, run, _Read(store, embedder, version, vectors), wanted)
             run.report({"neighbours": index.producer.fingerprint}, {})
     return _read(store, index, version)
 
@@ -114,18 +122,33 @@ def _fitting(store: Store, version: Version, wanted: Mapping[str, Any]) -> _Inde
     return min(found, key=lambda index: len(index.missing), default=None)
 
 
-def _complete(
-    store: Store, run: ActiveRun, embedder: Producer, version: Version, wanted: Mapping[str, Any]
-) -> _Index:
+@dataclass(frozen=True, eq=False)
+class _Read:
+    """The rows of a version and, unless None, their vectors by `embedder`."""
+
+    store: Store
+    embedder: Producer
+    version: Version
+    vectors: Floats | None
+
+    def of(self, sids: Ids) -> Floats:
+        """One vector per sid, read where they are not at hand."""
+        if self.vectors is not None and np.array_equal(sids, self.version.sids):
+            return self.vectors
+        return self.store.vectors(self.embedder, sids)
+
+
+def _complete(store: Store, run: ActiveRun, read: _Read, wanted: Mapping[str, Any]) -> _Index:
     """Search for what is missing, cell by cell, and publish it in blocks."""
+    version = read.version
     index, artifacts = _fitting(store, version, wanted), list[Any]()
     if index is None:
-        index, artifact = _founded(store, embedder, version, wanted)
+        index, artifact = _founded(store, read, wanted)
         artifacts.append(artifact)
     producer, k = index.producer, wanted["k"]
     cells = _cells(store, producer)
     sids = np.asarray((index.known | version.bits).to_array(), np.int64)
-    vectors = store.vectors(embedder, sids)
+    vectors = read.of(sids)
     check_unit(vectors)
     is_new = np.isin(sids, np.asarray(index.missing.to_array(), np.int64), assume_unique=True)
     cell = np.empty(len(sids), np.int32)
@@ -141,11 +164,10 @@ def _complete(
     return _Index.of(store, producer, version)
 
 
-def _founded(
-    store: Store, embedder: Producer, version: Version, wanted: Mapping[str, Any]
-) -> tuple[_Index, Artifact]:
+def _founded(store: Store, read: _Read, wanted: Mapping[str, Any]) -> tuple[_Index, Artifact]:
     """A new producer with cells made from the rows of the version."""
-    vectors = store.vectors(embedder, version.sids)
+    version = read.version
+    vectors = read.of(version.sids)
     cells = train_cells(vectors, default_cells(len(vectors)), PROBES, seed=wanted["seed"])
     held = BytesIO()
     np.save(held, np.vstack([cells.centroids, cells.mean]), allow_pickle=False)

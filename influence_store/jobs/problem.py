@@ -69,18 +69,14 @@ def problem_of(question: Question, ways: Plan, memory: int) -> Problem:
     samples, targets = question.version.sids, _covered(question)
     few = some_of(samples, ways.targets, question.seed) if _is_sampled(question) else samples
     try:
-        judge, judged = None, few
+        if ways.path == "neighbours":
+            return _by_neighbours(question, ways, memory // 2)
+        held = memory if ways.path in ("memory", "representatives") else 0
+        function = _function(question, few, held)
+        judge, judged = function, few
         if ways.path != "memory" and _is_sampled(question):
             judged = some_of(samples, JUDGED, question.seed + 1)
             judge = _function(question, judged, memory // 2)
-        if ways.path == "neighbours":
-            # Its smallest value of all would take every pair there is; nothing hangs on it here.
-            assert isinstance(judge, FacilityLocation)
-            function: SetFunction[Any] = FacilityLocation(_own(question, samples), judge.floor)
-        else:
-            held = memory if ways.path in ("memory", "representatives") else 0
-            function = _function(question, few, held)
-        judge = judge or function
     except ValueError as error:
         raise UsageError(
             f"{question.objective} on {question.kernel.name}: {error}",
@@ -89,6 +85,21 @@ def problem_of(question: Question, ways: Plan, memory: int) -> Problem:
     weight = len(samples) / len(judged)
     covered = few if _is_sampled(question) else targets
     return Problem(function, judge, samples, covered, weight, ways)
+
+
+def _by_neighbours(question: Question, ways: Plan, memory: int) -> Problem:
+    """Coverage of the samples by cosine, of which only what the judge reads is ever computed.
+
+    The smallest of all cosines would take every pair there is; nothing hangs on it here.
+    """
+    samples = question.version.sids
+    whole = question.kernel.view(samples, samples)
+    judged = some_of(samples, JUDGED, question.seed + 1)
+    some = whole if len(judged) == len(samples) else _rows_of(whole, samples, judged)
+    seen = DenseView.of(some, memory)
+    judge = FacilityLocation(seen, lower_bound(seen))
+    function = FacilityLocation(whole, judge.floor)
+    return Problem(function, judge, samples, samples, len(samples) / len(judged), ways)
 
 
 def _is_sampled(question: Question) -> bool:
@@ -163,4 +174,8 @@ def _own(question: Question, targets: Ids) -> PairwiseView:
     whole: PairwiseView = view if kernel.is_cosine else SelfCovered(view)
     if len(targets) == len(sources):
         return whole
+    return _rows_of(whole, sources, targets)
+
+
+def _rows_of(whole: PairwiseView, sources: Ids, targets: Ids) -> PairwiseView:
     return RowsView(whole, np.searchsorted(sources, targets))

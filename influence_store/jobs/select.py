@@ -22,9 +22,11 @@ from influence_store.schema.catalog import Selection
 from influence_store.selection import OPTIMIZERS
 from influence_store.selection.certificate import certificate_of
 from influence_store.selection.engine.fused import FusedGreedy
+from influence_store.selection.functions.facility_location import FacilityLocation
 from influence_store.selection.knee import knee
 from influence_store.selection.neighbours.loss import expected_share
 from influence_store.selection.optimizers import KnapsackGreedy, LazyGreedy, NaiveGreedy
+from influence_store.selection.views import CosineView
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -69,7 +71,7 @@ def solve(
     """The greedy order, positions in `version.sids`, and what to tell of how it was found."""
     limits = limits or rules.limits
     if problem.plan.path == "neighbours":
-        return _by_neighbours(store, question, limits)
+        return _by_neighbours(store, question, problem, limits)
     chosen, told = _greedy(question, problem.function, limits), {}
     if problem.plan.path == "representatives":
         # One of them stands for several; what they bound is not the function itself.
@@ -109,14 +111,16 @@ def _greedy(question: Question, function: SetFunction[Any], limits: Limits) -> C
 
 
 def _by_neighbours(
-    store: Store, question: Question, limits: Limits
+    store: Store, question: Question, problem: Problem, limits: Limits
 ) -> tuple[Chosen, dict[str, Any]]:
     from influence_store.selection.neighbours.greedy import neighbour_greedy
 
-    version, embedder = question.version, question.kernel.embedder
-    index = neighbours(store, embedder, version)
+    assert isinstance(problem.function, FacilityLocation)
+    view = problem.function.view
+    assert isinstance(view, CosineView)  # of a million samples one copy of the vectors is enough
+    vectors = view.sources
+    index = neighbours(store, question.kernel.embedder, question.version, vectors)
     chosen = neighbour_greedy(index, limits)
-    vectors = store.vectors(embedder, version.sids)
     share = expected_share(vectors, index, chosen.items, seed=question.seed)
     return chosen, {"expected": share.facts(), "told": share.line()}
 
