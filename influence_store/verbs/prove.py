@@ -37,7 +37,9 @@ TUNES = ("lora", "ia3", "prompt", "full")
 @click.option(
     "--random", type=click.IntRange(1, 100), default=1, show_default=True, help="Draws per run."
 )
-@click.option("--tune", type=click.Choice(TUNES), default="lora", show_default=True)
+@click.option(
+    "--tune", type=click.Choice(TUNES), default="lora", show_default=True, help="What is trained."
+)
 @click.option(
     "--epochs",
     type=click.FloatRange(min=0, min_open=True),
