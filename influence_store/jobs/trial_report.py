@@ -12,7 +12,7 @@ import numpy as np
 
 from influence_store.jobs.trial_cells import KIND, read_measured
 from influence_store.output import table_lines
-from influence_store.trial.arms import RANDOM, SELECTION
+from influence_store.trial.arms import FULL, RANDOM, SELECTION
 from influence_store.trial.statistics import paired
 from influence_store.trial.verdict import verdict
 
@@ -218,9 +218,12 @@ def _compare(asked: Trial, chosen: Arm, arm: Arm, measured: Mapping[str, _Cells]
     fixed = not asked.learner.seeded and not arm.redrawn
     told = None
     if not same or not arm.tokens:
-        ours, theirs = (measured[one.name].loss.mean(axis=1) for one in (chosen, arm))
-        told = paired(theirs - ours, fixed=fixed)
-    words = verdict(told, arm.name, asked.learner.unit, fixed=fixed)
+        # Every draw is a run: a set of its own beside the selection, trained with the same seed.
+        ours, theirs = (measured[one.name].loss for one in (chosen, arm))
+        lead = (theirs - ours).reshape(-1, theirs.shape[2])
+        told = paired(lead, fixed=fixed, drawn=arm.redrawn and arm.kind != FULL)
+    seeds = asked.options.runs if asked.learner.seeded else None
+    words = verdict(told, arm.name, asked.learner.unit, fixed=fixed, seeds=seeds)
     return Comparison(chosen.name, arm.name, arm.kind, words, told.facts() if told else None)
 
 

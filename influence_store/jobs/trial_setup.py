@@ -42,7 +42,7 @@ class TrialOptions:
     selections: tuple[str, ...]
     arms: tuple[str, ...] = USUAL
     runs: int = 3
-    draws: int = 1
+    draws: int = 3
     held_out: int = 200
     epochs: float = 1.0
     tokens: int | None = None

@@ -24,15 +24,24 @@ class Verdict:
     words: str
 
 
-def verdict(told: Paired | None, baseline: str, unit: str, *, fixed: bool = False) -> Verdict:
+def verdict(
+    told: Paired | None,
+    baseline: str,
+    unit: str,
+    *,
+    fixed: bool = False,
+    seeds: int | None = None,
+) -> Verdict:
     """The verdict on a selection against `baseline`; None of `told` = both have the same rows.
 
-    With `fixed` nothing is random but the held-out samples, so that one run is enough.
+    With `fixed` nothing is random but the held-out samples, so that one run is enough. `seeds`
+    are those that the selection was trained with, None where training is not random.
     """
     if told is None:
         return Verdict(SAME, f"has the same rows as {baseline}: there is nothing to compare")
-    if told.runs < MIN_RUNS and not fixed:
-        few = f"{told.runs} of at least {MIN_RUNS}"
+    runs = told.runs if seeds is None else min(seeds, told.runs)
+    if runs < MIN_RUNS and not fixed:
+        few = f"{runs} of at least {MIN_RUNS}"
         return Verdict(TOO_FEW, f"too few seeds to tell whether it beats {baseline}: {few}")
     if told.samples < MIN_SAMPLES:
         few = f"{told.samples} of at least {MIN_SAMPLES}"

@@ -35,7 +35,7 @@ TUNES = ("lora", "ia3", "prompt", "full")
 )
 @click.option("--seeds", type=click.IntRange(1, 1000), default=3, show_default=True, help="Runs.")
 @click.option(
-    "--random", type=click.IntRange(1, 100), default=1, show_default=True, help="Draws per run."
+    "--random", type=click.IntRange(1, 100), default=3, show_default=True, help="Sets per seed."
 )
 @click.option(
     "--tune", type=click.Choice(TUNES), default="lora", show_default=True, help="What is trained."

@@ -23,9 +23,16 @@ def ends(told):
     return told.low, told.high
 
 
-def misses(table):
-    low, high, _ = interval(table)
+def misses(table, **how):
+    low, high, _ = interval(table, **how)
     return not low <= 0 <= high
+
+
+def blindly_chosen(rng, *, runs, luck):
+    """A selection that is one more random set: sets differ as a whole, and sample by sample."""
+    sets = luck * rng.normal(size=(runs + 1, 1)) + 0.2 * rng.normal(size=(runs + 1, 60))
+    trained = 0.05 * rng.normal(size=(2, runs, 1))
+    return (sets[1:] + trained[0]) - (sets[:1] + trained[1])
 
 
 def test_where_runs_are_alike_it_is_the_t_interval_over_samples():
@@ -78,6 +85,17 @@ def test_samples_alone_would_promise_too_much():
     ours = np.mean([misses(d) for d in tables])
     assert naive > 0.4
     assert ours < 0.09
+
+
+@pytest.mark.parametrize(("runs", "luck"), [(3, 0.1), (9, 0.1), (9, 0.02), (15, 0.5)])
+def test_a_set_chosen_blindly_does_not_beat_random(runs, luck):
+    rng = np.random.default_rng(5)
+    tables = [blindly_chosen(rng, runs=runs, luck=luck) for _ in range(600)]
+    rate = np.mean([misses(one, drawn=True) for one in tables])
+    assert rate <= 0.05 + 3 * np.sqrt(0.05 * 0.95 / 600)
+    if luck > 0.05 and runs > 3:
+        # Two sets are compared, not two ways to choose: that promises too much.
+        assert np.mean([misses(one) for one in tables]) > 0.25
 
 
 def test_a_real_difference_is_found():
