@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,7 +15,7 @@ from influence_store.jobs.trial_arms import trial_arms
 from influence_store.jobs.trial_learners import Work
 from influence_store.jobs.trial_rows import trial_rows
 from influence_store.schema.identity import fingerprint
-from influence_store.trial.arms import SELECTION, USUAL
+from influence_store.trial.arms import FULL_EPOCH, SELECTION, TOLD, UNTRAINED, USUAL
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -117,15 +117,20 @@ def set_up(
     )
     learner = open_learner(store)
     rows = rows.readable(learner.usable(rows.pool), learner.usable(rows.held))
+    # Without tokens all data are read once anyway, and there is nothing before the training.
+    kinds = [one for one in options.arms if learner.tuned or one not in (UNTRAINED, FULL_EPOCH)]
     arms = trial_arms(
         store,
         version,
         list(found.values()),
         rows.pool,
-        options.arms,
+        kinds,
         seeds=options.seeds,
         draws=options.draws,
     )
+    gone = [f"{TOLD[one]} (the {learner.name} has no such)" for one in options.arms]
+    skipped = [told for one, told in zip(options.arms, gone, strict=True) if one not in kinds]
+    arms = replace(arms, left_out=(*arms.left_out, *skipped))
     jobs = tuple(_jobs(store, options, learner, rows, arms))
     return Trial(version, options, learner, rows, arms, jobs)
 
