@@ -56,11 +56,11 @@ def main() -> None:
         for how in ((), ("--objective", "top", "--by", "inf_ifd_below_1"))
     ]
     asked = [word for one in ids for word in ("--selection", one)]
-    judge = ("--holdout", "exam", "--arms", "random,length,top,cosine-fl,full,untrained")
-    run("trial", "pool", *asked, *judge, "--probe", "--seeds", "5")
-    tuned = ("--model", llm, "--max-tokens", "160", "--generate", "16", "--answer-tokens", "64")
-    few = ("--seeds", "3", "--random", "1", "--set", "step_tokens=800")
-    run("trial", "pool", *asked, *judge, *tuned, *few)
+    judge = ("--holdout", "exam", "--arms")
+    run("trial", "pool", *asked, *judge, "random,length,top,cosine-fl,full", "--probe")
+    few = ("random,full,untrained", "--seeds", "3", "--random", "1", "--set", "step_tokens=800")
+    said = ("--max-tokens", "160", "--generate", "8", "--answer-tokens", "48")
+    run("trial", "pool", *asked, *judge, *few, "--model", llm, *said)
 
 
 def datasets(data: Path) -> dict[str, list[dict]]:
