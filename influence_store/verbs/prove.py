@@ -69,6 +69,7 @@ TUNES = ("lora", "ia3", "prompt", "full")
     metavar="NAME=VALUE",
     help="E.g. rank=8, learning_rate=2e-4",
 )
+@click.option("--show", is_flag=True, help="Only tell what the trials of DATASET found so far.")
 @click.option("--seed", type=SEED, default=0, show_default=True, help="The first of the seeds.")
 def trial(ctx: Context, dataset: str, holdout: str | None, **options: Any) -> None:
     """Fine-tune a small model on selections of DATASET[@VERSION] and on rivals; say who wins.
@@ -78,6 +79,12 @@ def trial(ctx: Context, dataset: str, holdout: str | None, **options: Any) -> No
     influence-store trial demo --selection 7a0c --selection 91fe --probe --seeds 5
     influence-store trial demo --selection 7a0c --model M --arms random,untrained --plan
     """
+    if options.pop("show"):
+        from influence_store.jobs.trial_past import past_trials
+
+        store = ctx.open_to_read()
+        emit_report(ctx, past_trials(store, store.version(dataset)))
+        return
     from influence_store.jobs.trial import trial as job
     from influence_store.jobs.trial_setup import TrialOptions
 

@@ -190,6 +190,25 @@ def test_log_tells_what_it_cost(run, selection):
     assert entry["params"]["selections"] == [selection]
 
 
+def test_the_verdict_stands_in_log_report_and_show(run, selection, tmp_path):
+    assert run("trial", "demo", "--show") == "nothing selected from demo was tried yet\n"
+    told = tried(run, selection, "--probe", "--keep-leaks", "--arms", "random,cosine-fl")
+    tried(run, selection, "--probe", "--keep-leaks", "--arms", "random,cosine-fl")
+    words = [one["words"] for one in told["comparisons"]]
+    (past,) = run.json("trial", "demo", "--show")["trials"]
+    assert past["comparisons"] == told["comparisons"]
+    shown = run("trial", "demo", "--show")
+    assert all(one in shown for one in words)
+    assert words[0] in run("log", "--limit", "1")
+    page = tmp_path / "report.html"
+    facts = run.json("report", "demo", "-o", str(page))["selection"]
+    assert [one["words"] for one in facts["trials"]] == words
+    assert [one["mean"] for one in facts["trials"]] == [one["mean"] for one in told["comparisons"]]
+    html = page.read_text()
+    assert all(one.replace("+", "&#43;") in html or one in html for one in words)
+    assert f"Trained on (probe, 24 held-out rows): {words[0]}." in html.replace("&#43;", "+")
+
+
 def test_what_makes_no_sense_is_refused(run, selection, tiny_llm):
     model = ("--model", str(tiny_llm))
     for asked, why in (
