@@ -18,6 +18,7 @@ from influence_store.verbs.keep import backup, doctor, gc, repair, restore, veri
 from influence_store.verbs.learn import evaluate, fill, train
 from influence_store.verbs.measure import label, methods, top
 from influence_store.verbs.overlap import duplicates, leaks
+from influence_store.verbs.prove import trial
 from influence_store.verbs.serve import serve, token
 from influence_store.verbs.share import pull
 from influence_store.verbs.understand import explain, frontier, receipt, report
@@ -57,7 +58,7 @@ SECTIONS = {
     "Data": (init, ingest, embed, import_, pull, export),
     "Influence": (methods, label, train, fill, evaluate),
     "Questions": (query, top, sample, status, plan, log, diff),
-    "Selection": (select, explain, frontier, duplicates, leaks, receipt),
+    "Selection": (select, explain, frontier, trial, duplicates, leaks, receipt),
     "Pages": (report, serve, token),
     "Versions": (tag, delete, forget, compact),
     "Keeping the store": (verify, repair, gc, backup, restore, migrate, team, doctor),

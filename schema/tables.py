@@ -46,6 +46,17 @@ ROWS = pa.schema(
 #: What training on a content costs, as counted by one tokenizer.
 TOKENS = pa.schema([SID, pa.field("n_tokens", pa.int64(), nullable=False)])
 
+#: What a model that was trained in a trial makes of held-out contents: `loss` per token in nats (of
+#: the probe a squared distance); ROUGE-L and whether the final answer is right, where asked.
+TRIAL = pa.schema(
+    [
+        SID,
+        pa.field("loss", pa.float64(), nullable=False),
+        pa.field("rouge_l", pa.float64()),
+        pa.field("exact", pa.float64()),
+    ]
+)
+
 #: The order of a selection; `gain` is what the pick added, null where the selector has no such.
 SELECTION = pa.schema(
     [

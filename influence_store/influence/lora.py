@@ -56,7 +56,7 @@ class LoraLm(TorchLearner):
         self.llm = llm
         self.prompter = Prompter(llm, template, max_response_tokens)
         self._trained: Mapping[str, Any] = {"what": trainable}
-        module = _borrowed(llm.model)
+        module = borrowed(llm.model)
         if trainable == "lora":
             targets = None if target_modules is None else sorted(target_modules)
             self._trained |= {"rank": rank, "alpha": alpha, "targets": targets, "seed": seed}
@@ -119,7 +119,7 @@ def _request(reading: Reading) -> Request:
     return Request(reading.context, reading.gold)
 
 
-def _borrowed(model: Any) -> Any:
+def borrowed(model: Any) -> Any:
     """A frozen copy of the model's structure over the very same weights: it costs no memory."""
     torch = require("torch", extra="train")
     lent = {id(p): torch.nn.Parameter(p.detach(), requires_grad=False) for p in model.parameters()}

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 #: Blocks that hold facts about contents; `--cells` frees those of contents that no version holds.
 _FACTS = (
     *("samples", "embedding", "llm-state", "points", "vectors", "pairs", "estimate", "tokens"),
-    *("minhash", "duplicates", "leaks"),
+    *("minhash", "duplicates", "leaks", "trial"),
 )
 
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 #: Kinds of which a block has one row per sid, at least for every sid that it speaks for.
 _ONE_ROW_PER_SID = {
     *("samples", "rows", "embedding", "llm-state", "points", "vectors", "estimate"),
-    *("tokens", "minhash", "neighbours"),
+    *("tokens", "minhash", "neighbours", "trial"),
 }
 
 #: What is wrong: the row, what it says, what it must say.

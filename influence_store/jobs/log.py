@@ -82,7 +82,9 @@ def _line(run: dict[str, Any]) -> str:
         if not name.endswith("seconds") and count
     )
     params = run["params"]
+    verdicts = run["result"].get("verdicts", []) if run["verb"] == "trial" else []
     about = params.get("dataset") or params.get("sources") or " ".join(params.get("paths", []))
     about = plain(str(about))
     parts = [began, f"{run['verb']:<7}", f"{run['state']:<9}", f"{run['seconds']:7.1f} s", about]
-    return "  ".join([*parts, *([spent] if spent else [])])
+    told = [plain(one) for one in verdicts]
+    return "  ".join([*parts, *([spent] if spent else []), *told])

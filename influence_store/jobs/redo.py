@@ -23,6 +23,7 @@ _BY_THE_WAY = {
     "minhash": "duplicates",
     "duplicates": "duplicates",
     "leaks": "leaks",
+    "trial": "trial",
 }
 
 

@@ -102,7 +102,7 @@ def report_facts(
         influence=influence(store, rows, columns),
         accuracy=accuracy(store, rows),
         cost=cost(store, rows, columns),
-        selection=selection_facts(rows, chosen),
+        selection=selection_facts(store, rows, chosen),
         overlap=overlap(rows, columns),
         examples=examples(store, rows, column, chosen),
         map=embedding_map(store, rows, column, chosen, points, seed),

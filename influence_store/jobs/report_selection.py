@@ -9,6 +9,7 @@ from sqlmodel import col, select
 
 from influence_store.errors import UsageError
 from influence_store.jobs.stored_selection import stored_selection
+from influence_store.jobs.trial_past import trials_of
 from influence_store.report.selection_facts import (
     CurvePoint,
     Group,
@@ -16,13 +17,14 @@ from influence_store.report.selection_facts import (
     RandomSets,
     Reference,
     SelectionFacts,
+    TrialRow,
 )
 from influence_store.report.values import Missing
 from influence_store.schema.catalog import DatasetVersion, Selection
 from influence_store.selection.knee import knee
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from influence_store.jobs.report_rows import Rows
     from influence_store.jobs.stored_selection import StoredSelection
@@ -68,7 +70,9 @@ def _newest(store: Store, version: Version) -> str | None:
         return session.exec(query).first()
 
 
-def selection_facts(rows: Rows, found: StoredSelection | None) -> SelectionFacts | Missing:
+def selection_facts(
+    store: Store, rows: Rows, found: StoredSelection | None
+) -> SelectionFacts | Missing:
     """The fifth section of the report."""
     version = rows.version
     if found is None:
@@ -107,8 +111,27 @@ def selection_facts(rows: Rows, found: StoredSelection | None) -> SelectionFacts
             Group(rows.short.get(name, name), count)
             for name, count in answer.get("groups", {}).items()
         ),
+        trials=tuple(_trials(store, row.id)),
         words=_words(facts, answer),
     )
+
+
+def _trials(store: Store, selection: str) -> Iterator[TrialRow]:
+    """The newest answer of every trial that this selection was part of."""
+    for told in trials_of(store, selection):
+        for one in told["comparisons"]:
+            if one["selection"] == selection:
+                ends = {name: one.get(name) for name in ("mean", "low", "high")}
+                yield TrialRow(
+                    trial=told["trial"],
+                    learner=told["learner"],
+                    held=told["held"],
+                    against=one["against"],
+                    baseline=one["baseline"],
+                    unit=told["unit"],
+                    words=one["words"],
+                    **ends,
+                )
 
 
 def _quota(rows: Rows, text: str) -> str:

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 CELLS = frozenset(
     (
         *("samples", "rows", "embedding", "llm-state", "points", "vectors", "estimate"),
-        *("tokens", "minhash"),
+        *("tokens", "minhash", "trial"),
     )
 )
 PAIRS = "pairs"

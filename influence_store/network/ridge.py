@@ -46,7 +46,8 @@ class Smoother:
 def linear_ridge(y: Gains, features: Features) -> Smoother:
     """Outputs y (n, k) on the scaled features of the same n rows."""
     scale = scaling(features, np.arange(len(features)))
-    weights, bias, left_out, strengths = _ridge(scale(features.values.astype(np.float64)), y)
+    x = scale(features.values.astype(np.float64))
+    weights, bias, left_out, strengths = left_out_ridge(x, y)
     return Smoother((scale, _affine(weights, bias)), left_out, strengths)
 
 
@@ -67,11 +68,11 @@ def _kernel_ridge(x: Gains, y: Gains, centres: Gains, gamma: float) -> Smoother:
     # What lies below cannot be told from rounding in the float32 of the tower.
     kept = eigenvalues > _EIGENVALUE
     root = vectors[:, kept] / np.sqrt(eigenvalues[kept])
-    weights, bias, left_out, strengths = _ridge(through((basis,), x) @ root, y)
+    weights, bias, left_out, strengths = left_out_ridge(through((basis,), x) @ root, y)
     return Smoother((basis, _affine(root @ weights, bias)), left_out, strengths, gamma)
 
 
-def _ridge(phi: Gains, y: Gains) -> tuple[Gains, Gains, Gains, Gains]:
+def left_out_ridge(phi: Gains, y: Gains) -> tuple[Gains, Gains, Gains, Gains]:
     """Weights (d, k), bias (k,), left-out mean squared error (k,) and strength (k,)."""
     centre, level = phi.mean(0), y.mean(0)
     u, s, vt = np.linalg.svd(phi - centre, full_matrices=False)

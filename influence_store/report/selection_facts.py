@@ -56,6 +56,26 @@ class Group:
 
 
 @dataclass(frozen=True)
+class TrialRow:
+    """What a trial found of this selection against one baseline; `baseline` is its kind.
+
+    `mean`, `low` and `high` are of the losses that the baseline has more, in `unit`; None where
+    there was nothing to compare or too little to tell.
+    """
+
+    trial: str
+    learner: str
+    held: int
+    against: str
+    baseline: str
+    mean: float | None
+    low: float | None
+    high: float | None
+    unit: str
+    words: str
+
+
+@dataclass(frozen=True)
 class SelectionFacts:
     """A stored selection beside its stored rivals; `measure` is what `value` is counted in."""
 
@@ -77,4 +97,5 @@ class SelectionFacts:
     not_compared: tuple[str, ...]
     quotas: tuple[str, ...]
     groups: tuple[Group, ...]
+    trials: tuple[TrialRow, ...]
     words: tuple[str, ...]

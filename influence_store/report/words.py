@@ -172,11 +172,19 @@ def _of_selection(told: SelectionFacts) -> Iterator[str]:
             f"{where} {told.random.draws} random sets under the same limits "
             f"({number(told.random.mean)} ± {number(told.random.sd)})."
         )
+    yield from _of_trials(told)
     if told.gained is not None and told.gained < told.picks:
         yield f"Only {amount(told.gained)} of the picks gained something."
     better = [one.name for one in told.references if _beats(told, one)]
     if better:
         yield f"As good or better by the same measure, and cheaper: {', '.join(better)}."
+
+
+def _of_trials(told: SelectionFacts) -> Iterator[str]:
+    """What trials say of it and random rows; nothing where it was not tried."""
+    for one in told.trials:
+        if one.baseline == "random":
+            yield f"Trained on ({one.learner}, {amount(one.held)} held-out rows): {one.words}."
 
 
 def _knee(knee: Knee) -> str:

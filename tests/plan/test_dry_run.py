@@ -62,6 +62,7 @@ ASKED = {
         _labels_it_was_not_taught_on(t) or ("guess", "--on", "pool", "--method", "foreign")
     ),
     "select": lambda t: ("pool", "--budget", "7", "--lock", t.folder / "selection.lock"),
+    "trial": lambda t: ("pool", "--selection", t.selection, "--probe", "--keep-leaks"),
     "duplicates": lambda _: ("pool",),
     "leaks": lambda _: ("pool", "--target", "hostile"),
     "receipt": lambda t: (t.selection, "-o", t.folder / "selection.lock"),
@@ -88,7 +89,9 @@ NEVER_THE_SAME = {
     "rejects",
 }
 #: Those whose dry run tells a cost that was measured on a part, or is no run of the verb at all.
-TOLD_OTHERWISE = {"embed", "fill", "backup", "migrate", "compact", "repair", "gc", "init"}
+TOLD_OTHERWISE = {
+    *("embed", "fill", "trial", "backup", "migrate", "compact", "repair", "gc", "init"),
+}
 
 
 def everything(trial):

@@ -1,0 +1,1 @@
+"""Does training on a selection help? Arms, budgets, training, measurement, verdict; no store."""
