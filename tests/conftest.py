@@ -107,3 +107,19 @@ def tiny_llm(tmp_path_factory) -> Path:
     """A random four-layer Llama of a few thousand weights: right in form, meaningless in value."""
     pytest.importorskip("torch", reason="pip install 'influence-store[train]'")
     return write_tiny_llm(tmp_path_factory.mktemp("tiny") / "llama")
+
+
+@pytest.fixture(scope="session")
+def tiny(tiny_llm):
+    """The same, loaded."""
+    from influence_store.influence.llm import load_llm
+
+    return load_llm(tiny_llm, device="cpu")
+
+
+@pytest.fixture(scope="session")
+def small(small_llm):
+    """The real small LLM, loaded."""
+    from influence_store.influence.llm import load_llm
+
+    return load_llm(small_llm, device="cpu")

@@ -159,6 +159,16 @@ def test_cells_are_facts_of_the_held_out_rows(run, selection):
     store.database.close()
 
 
+def test_a_forgotten_row_judges_nobody_any_more(run, selection):
+    told = tried(run, selection, *FEW, "--keep-leaks")
+    asked = "select sample_id from exam limit 1"
+    (row,) = json.loads(run("query", asked, "--format", "json"))
+    run("forget", row["sample_id"], "--reason", "asked to", "--yes")
+    again = tried(run, selection, *FEW, "--keep-leaks")
+    assert (again["held"], again["trained"]) == (told["held"] - 1, 0)
+    assert run.json("verify")["clean"]
+
+
 def test_held_out_rows_are_in_no_arm_and_copies_of_the_pool_judge_nobody(
     run, selection, tmp_path, write_rows
 ):
