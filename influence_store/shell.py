@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 from influence_store.errors import InfluenceStoreError, UsageError
+from influence_store.meter import one_verb
 from influence_store.output import LogFormatter, emit, exact, message
 from influence_store.redact import credentials_in, redact
 from influence_store.settings import DATABASE_VARIABLE
@@ -113,6 +114,11 @@ class Verb(click.Command):
             _flag("-q", "--quiet", _QUIET, _set_quiet),
             _flag("-v", "--verbose", _MORE, _set_verbose),
         ]
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """What the verb takes is counted by its runs."""
+        with one_verb():
+            return super().invoke(ctx)
 
 
 def verb(function: Callable[..., None]) -> Verb:

@@ -16,6 +16,7 @@ from influence_store.embedding.text import DEFAULT_TEMPLATE, check_template
 from influence_store.embedding.vectors import unit_rows
 from influence_store.errors import Incompatible, NotFound
 from influence_store.extras import require
+from influence_store.meter import on_gpu
 from influence_store.protocols import Encoded
 
 if TYPE_CHECKING:
@@ -62,7 +63,9 @@ class SentenceTransformerEmbedder:
             local_files_only=True,
             model_kwargs={"use_safetensors": True, "dtype": "float32"},
         )
-        if require_gpu and self._model.device.type != "cuda":
+        if self._model.device.type == "cuda":
+            on_gpu()
+        elif require_gpu:
             raise Incompatible(
                 f"asked for a GPU, torch offers {self._model.device}", hint="check nvidia-smi"
             )

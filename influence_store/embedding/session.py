@@ -10,6 +10,7 @@ from typing import Any
 import onnxruntime
 
 from influence_store.errors import Incompatible
+from influence_store.meter import on_gpu
 
 CUDA = "CUDAExecutionProvider"
 CPU = "CPUExecutionProvider"
@@ -46,6 +47,8 @@ def open_session(model: Path, *, gpu: bool | None = None, require_gpu: bool = Fa
         if require_gpu:
             raise Incompatible(f"asked ONNX Runtime for {asked[0]}, got {got[0]}", hint=fix)
         _log.warning("asked ONNX Runtime for %s, got %s: slower; %s", asked[0], got[0], fix)
+    if got[0] == CUDA:
+        on_gpu()
     return session
 
 

@@ -17,6 +17,7 @@ import orjson
 from influence_store.errors import Incompatible, InputError, NotFound, Unreachable
 from influence_store.extras import require
 from influence_store.influence.gguf import converted
+from influence_store.meter import on_gpu
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -81,10 +82,12 @@ def choose_device(torch: Any, wanted: str) -> str:
     """Where to run: the GPU for "auto" if torch sees one; asked for in vain, the CPU, and told."""
     gpu = "cuda" if torch.cuda.is_available() else "cpu"
     if wanted == "auto":
-        return gpu
+        wanted = gpu
     if wanted.startswith("cuda") and gpu == "cpu":
         _log.warning("asked for %s but torch %s sees no GPU: using cpu", wanted, torch.__version__)
         return "cpu"
+    if wanted.startswith("cuda"):
+        on_gpu()
     return wanted
 
 

@@ -129,18 +129,17 @@ def label_active(
         asking = Asking(store, run, method, producer)
         rounds = _Rounds(pool, asking, method.spec.outputs[0], seed)
         changes, stopped = _walk(rounds, version, targets, budget, select_share, began)
-        seconds = time.monotonic() - began
+        took = (time.monotonic() - began, time.process_time() - cpu_began)
         pace = rounds.pace
         report = ActiveReport(
-            asking.report(version, targets, ACTIVE, rounds.asked_pairs(), pace, seconds),
+            asking.report(version, targets, ACTIVE, rounds.asked_pairs(), pace, took),
             sides=(len(targets.bits), len(version.bits)),
             pool=(len(pool.targets), len(pool.sources)),
             selected=pool.size(select_share),
             changes=tuple(changes),
             stopped=stopped,
         )
-        clock = {"seconds": seconds, "cpu_seconds": time.process_time() - cpu_began}
-        run.report(report.facts(), {**method.ledger.facts(), **clock})
+        run.report(report.facts(), method.ledger.facts())
     return report
 
 

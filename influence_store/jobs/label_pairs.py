@@ -58,6 +58,7 @@ class PairsReport:
     llm_passes: int
     llm_tokens: int
     seconds: float
+    cpu_seconds: float
     seconds_per_pair: float
 
     def facts(self) -> dict[str, Any]:
@@ -107,10 +108,9 @@ def label_pairs(
         n_pairs = budget.n_pairs(len(version.bits), len(targets.bits), pace)
         pairs = seed_pairs(store, version, targets, n_pairs, seed, design)
         pace = asking.ask(pairs, deadline)
-        seconds = time.monotonic() - began
-        report = asking.report(version, targets, design, pairs, pace, seconds)
-        clock = {"seconds": seconds, "cpu_seconds": time.process_time() - cpu_began}
-        run.report(report.facts(), {**method.ledger.facts(), **clock})
+        took = (time.monotonic() - began, time.process_time() - cpu_began)
+        report = asking.report(version, targets, design, pairs, pace, took)
+        run.report(report.facts(), method.ledger.facts())
     return report
 
 
@@ -200,9 +200,9 @@ class Asking:
         design: str,
         pairs: pl.DataFrame,
         pace: float,
-        seconds: float,
+        took: tuple[float, float],
     ) -> PairsReport:
-        """What became of `pairs`, all that this run wanted to know."""
+        """What became of `pairs`, all that this run wanted to know; `took` wall and CPU seconds."""
         return PairsReport(
             dataset=str(version),
             targets=str(targets),
@@ -217,7 +217,8 @@ class Asking:
             null=self.null,
             llm_passes=self._method.ledger.llm_passes,
             llm_tokens=self._method.ledger.llm_tokens,
-            seconds=seconds,
+            seconds=took[0],
+            cpu_seconds=took[1],
             seconds_per_pair=pace,
         )
 

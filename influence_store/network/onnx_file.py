@@ -14,6 +14,7 @@ import numpy as np
 import orjson
 
 from influence_store.errors import Incompatible
+from influence_store.meter import on_gpu
 from influence_store.schema.estimator import ONNX_FORMAT, SCORE_FORMAT
 
 if TYPE_CHECKING:
@@ -163,6 +164,8 @@ def _session(content: bytes, device: Device) -> tuple[Any, str]:
                 story, hint="install onnxruntime-gpu with its CUDA libraries, or use --device cpu"
             )
         _log.warning("%s; the run continues on the CPU", story)
+    if got == CUDA:
+        on_gpu()
     return session, got
 
 

@@ -3,7 +3,7 @@
     claim     one live run per scope; a dead or expired holder is fenced off first
     stage     blocks.py: own path (it holds the run id), read back, synced, hashed
     publish   checks that this run still holds its claim, then vouches for the blocks
-    finish    states result and cost
+    finish    states result and cost; the seconds it took are written with every publish
 
 A killed process leaves at most unpublished files in its own paths; a process that was only
 asleep finds itself fenced at its next publish. Readers see published blocks and nothing else.
@@ -20,6 +20,7 @@ from pyroaring import BitMap
 from sqlmodel import Session, col, select, update
 
 from influence_store.errors import Busy, Fenced, InfluenceStoreError, StorageError
+from influence_store.meter import Meter
 from influence_store.schema.catalog import Artifact, Block, BlockFile, Run
 from influence_store.settings import lease_seconds
 from influence_store.store import blocks as staging
@@ -45,7 +46,7 @@ class ActiveRun:
     """A claimed piece of work; use as a context manager. An exception marks the run failed."""
 
     def __init__(self, database: Database, storage: Storage, run: Run) -> None:
-        self.id = run.id
+        self.id, self._meter = run.id, Meter()
         self._database, self._storage, self._run = database, storage, run
         self._n_blocks = self._n_published = 0
         self._result: dict[str, Any] = {}
@@ -124,8 +125,7 @@ class ActiveRun:
             if run.result.get("published", 0) > self._n_published:
                 return  # committed by an earlier try, of which only the answer was lost
             run.result = {"published": self._n_published + 1}
-            if spent is not None:
-                run.cost = dict(spent)
+            run.cost = {**run.cost, **(spent or {}), **self._meter.read().facts()}
             session.add(run)
             now = self._database.now(session)
             _retire(session, retire, now)
@@ -138,7 +138,7 @@ class ActiveRun:
         step("published")
 
     def report(self, result: Mapping[str, Any], cost: Mapping[str, Any]) -> None:
-        """What the run achieved and spent, stored when it ends."""
+        """What the run achieved and spent, stored when it ends; it counts the seconds itself."""
         self._result, self._cost = dict(result), dict(cost)
 
     def _vouch(self, session: Session, artifact: Artifact) -> None:
@@ -187,11 +187,14 @@ class ActiveRun:
             _log.warning("run %s stays open until its lease ends: %s", self.id, error)
 
     def _close(self, state: str, patience: float | None = None) -> None:
+        took = self._meter.stop().facts()
+
         def work(session: Session) -> None:
             run = session.get(Run, self.id)
             if run is not None and run.state == "writing":
                 run.state, run.finished_at = state, self._database.now(session)
-                run.result, run.cost = self._result, self._cost
+                # A run that failed has paid for what it published before.
+                run.result, run.cost = self._result, {**run.cost, **self._cost, **took}
                 session.add(run)
 
         self._database.write(work, patience)
