@@ -43,6 +43,7 @@ class Asked:
     accept_weak: bool = False
     memory: str | None = None
     path: str | None = None
+    parts: int | None = None
     optimizer: str | None = None
     by: str | None = None
     like: str | None = None
@@ -111,6 +112,7 @@ def _question(
         start=stored_selection(store, asked.start).row.id if asked.start else None,
         optimizer=asked.optimizer or LAZY,
         path=asked.path,
+        pieces=(asked.parts, None) if asked.parts else None,
         seed=asked.seed,
     )
 

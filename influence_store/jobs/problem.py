@@ -69,8 +69,8 @@ def problem_of(question: Question, ways: Plan, memory: int) -> Problem:
     samples, targets = question.version.sids, _covered(question)
     few = some_of(samples, ways.targets, question.seed) if _is_sampled(question) else samples
     try:
-        if ways.path == "neighbours":
-            return _by_neighbours(question, ways, memory // 2)
+        if ways.path in ("neighbours", "partitioned"):
+            return _never_whole(question, ways, memory // 2)
         held = memory if ways.path in ("memory", "representatives") else 0
         function = _function(question, few, held)
         judge, judged = function, few
@@ -87,7 +87,7 @@ def problem_of(question: Question, ways: Plan, memory: int) -> Problem:
     return Problem(function, judge, samples, covered, weight, ways)
 
 
-def _by_neighbours(question: Question, ways: Plan, memory: int) -> Problem:
+def _never_whole(question: Question, ways: Plan, memory: int) -> Problem:
     """Coverage of the samples by cosine, of which only what the judge reads is ever computed.
 
     The smallest of all cosines would take every pair there is; nothing hangs on it here.

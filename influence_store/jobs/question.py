@@ -49,7 +49,8 @@ class Question:
     `parts` are the set functions with their weights, several for a mixture. `start` is an earlier
     selection whose picks stay, `duplicates` the policy for near copies, `quotas` and `tokenizer`
     as said on the command line. `path` is how the answer is computed, `represented` how many
-    targets stand for all where some do, and `limits` a digest of what quotas, tokens, duplicates
+    targets stand for all where some do, `pieces` into how many cells a selection in parts goes and
+    how many samples a part holds at most, and `limits` a digest of what quotas, tokens, duplicates
     and leaks came to; all are None until worked out.
     """
 
@@ -68,6 +69,7 @@ class Question:
     optimizer: str = LAZY
     path: str | None = None
     represented: int | None = None
+    pieces: tuple[int | None, int | None] | None = None
     limits: str | None = None
     seed: int = 0
 
@@ -103,6 +105,8 @@ class Question:
             "optimizer": self.optimizer,
             "path": self.path,
             "represented": self.represented,
+            # Only where it decides: other questions keep the identity that they always had.
+            **({} if self.pieces is None else {"pieces": list(self.pieces)}),
             "limits": self.limits,
             "seed": self.seed,
         }
@@ -142,6 +146,7 @@ def question_of(store: Store, row: Selection) -> Question:
         optimizer=asked["optimizer"],
         path=asked["path"],
         represented=asked["represented"],
+        pieces=tuple(asked["pieces"]) if "pieces" in asked else None,
         limits=asked["limits"],
         seed=asked["seed"],
     )

@@ -13,6 +13,7 @@ from influence_store.errors import UsageError
 from influence_store.jobs.allowed import Allowed, allowed
 from influence_store.jobs.cover import cover_batch, served
 from influence_store.jobs.neighbours import neighbours
+from influence_store.jobs.partitioned import partitioned, pieces_of
 from influence_store.jobs.problem import Problem, plan_of, problem_of
 from influence_store.jobs.proof import proof
 from influence_store.jobs.publish_selection import new_selection, publish_selection
@@ -53,6 +54,7 @@ def select(store: Store, question: Question, *, memory: int = MEMORY_BYTES) -> S
     rules, ways = allowed(store, question), plan_of(question, memory)
     few = ways.targets if ways.path == "representatives" else None
     question = replace(question, path=ways.path, represented=few, limits=rules.digest)
+    question = replace(question, pieces=pieces_of(question, memory))
     identity = question.identity
     with store.claim("select", f"select:{identity}", question.inputs()) as run:
         reused = stored(store, identity) is not None
@@ -72,6 +74,8 @@ def solve(
     limits = limits or rules.limits
     if problem.plan.path == "neighbours":
         return _by_neighbours(store, question, problem, limits)
+    if problem.plan.path == "partitioned":
+        return partitioned(store, question, problem, limits)
     chosen, told = _greedy(question, problem.function, limits), {}
     if problem.plan.path == "representatives":
         # One of them stands for several; what they bound is not the function itself.

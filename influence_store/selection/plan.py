@@ -6,6 +6,8 @@ neighbours       coverage by cosine only; 0.5 KB per sample; .995 of exact and m
                  of 0.5 % on
 representatives  some targets stand for all; 4.8 bytes per pair; .99 of exact with 1,000 of
                  them, .996 with 2,000
+partitioned      coverage by cosine only; exact in parts, which may be worked on elsewhere; .990
+                 to .995 of exact, .998 with a second round among the winners
 
 The figures are those of benchmarks/RESULTS.md, on embeddings of real instruction data. Whatever
 the path, what a selection is worth is judged on true values (jobs/proof.py).
@@ -19,7 +21,7 @@ from typing import Literal, get_args
 
 from influence_store.errors import UsageError
 
-PathName = Literal["memory", "tiles", "neighbours", "representatives"]
+PathName = Literal["memory", "tiles", "neighbours", "representatives", "partitioned"]
 PATHS: tuple[PathName, ...] = get_args(PathName)
 
 #: Of a kernel in memory, and beside it of the pairs that count once levels have risen.
@@ -29,6 +31,7 @@ HALF_BYTES_PER_PAIR = 2.8
 #: Exact without memory is offered unasked up to so many pairs: some minutes.
 _TILES_AT_MOST = 400_000_000
 _FEWEST = 500
+_SERVES = {"neighbours": "a neighbour index serves", "partitioned": "a selection in parts serves"}
 _SIZE = re.compile(r"([0-9]+(?:\.[0-9]+)?|\.[0-9]+) ?([kmgt]?)i?b?", re.IGNORECASE)
 _UNITS = {"": 0, "k": 10, "m": 20, "g": 30, "t": 40}
 
@@ -81,13 +84,16 @@ def plan(
             f"where measured ({size} would need {_size(whole)}; see --memory)"
         )
         return Plan("representatives", few, told)
-    if path != "neighbours":
+    if path not in PATHS:
         raise UsageError(f"{path!r} is no way to compute", hint=f"--path {' | '.join(PATHS)}")
     if not listed:
         raise UsageError(
-            "a neighbour index serves coverage of a dataset by its own cosine only, by lazy greedy",
+            f"{_SERVES[path]} coverage of a dataset by its own cosine only, by lazy greedy",
             hint="leave --path out, or: --path tiles",
         )
+    if path == "partitioned":
+        told = f"approximate: exact in parts of the {size}, then among the winners"
+        return Plan("partitioned", n_targets, told)
     told = f"approximate: nearest neighbours only ({size} would need {_size(whole)}; see --memory)"
     return Plan("neighbours", n_targets, told)
 

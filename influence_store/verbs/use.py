@@ -133,7 +133,13 @@ def sample(ctx: Context, dataset: str, n: int, seed: int, form: str | None) -> N
 @click.option("--keep-leaks", is_flag=True, help="Do not leave out rows that leak the target.")
 @click.option("--from", "start", metavar="SELECTION", help="Its picks stay and count.")
 @click.option("--memory", metavar="SIZE", help="At most so much at once; default 4G.")
-@click.option("--path", help="memory, tiles, neighbours, representatives; default: the best.")
+@click.option(
+    "--path",
+    help="memory, tiles, neighbours, representatives, partitioned; default: the best.",
+)
+@click.option(
+    "--parts", type=click.IntRange(2), help="For --path partitioned; default: by --memory."
+)
 @click.option("--optimizer", help="Default: lazy-greedy, compiled where possible.")
 @click.option("--by", metavar="COLUMN", help="Score for top and stratified, e.g. inf_ifd.")
 @click.option("--like", metavar="SELECTION", help="Whose lengths length-matched resembles.")

@@ -150,13 +150,13 @@ def test_a_stored_selection_can_be_asked_again(run):
 def test_exact_paths_agree_and_approximate_ones_come_close(run):
     told = {
         path: run.json("select", "pool", "--budget", "16", "--path", path)
-        for path in ("memory", "tiles", "neighbours", "representatives")
+        for path in ("memory", "tiles", "neighbours", "representatives", "partitioned")
     }
-    assert len({one["id"] for one in told.values()}) == 4
+    assert len({one["id"] for one in told.values()}) == 5
     exact = picks(run, told["memory"])
     np.testing.assert_array_equal(picks(run, told["tiles"]).sids, exact.sids)
     best = told["memory"]["baselines"]["value"]
-    for path in ("neighbours", "representatives"):
+    for path in ("neighbours", "representatives", "partitioned"):
         assert told[path]["baselines"]["value"] >= 0.97 * best
     assert told["neighbours"]["answer"]["expected"]["share"] > 0.9
     assert "approximate" in told["neighbours"]["plan"]["told"]
@@ -184,6 +184,29 @@ def test_a_neighbour_index_spares_all_pairs_but_those_that_judge(run, monkeypatc
     found = stored_selection(store, told["id"])
     np.testing.assert_array_equal(question.version.sids[chosen.items], found.sids)
     assert made.function.view.shape == (80, 80)
+
+
+def test_a_selection_in_parts_is_repeated_by_its_receipt(run, tmp_path):
+    lock = tmp_path / "selection.lock"
+    asked = ("select", "pool", "--budget", "16", "--path", "partitioned", "--parts", "4")
+    told = run.json(*asked, "--lock", str(lock))
+    assert told["answer"]["partitioned"]["parts"] >= 3
+    assert told["answer"]["partitioned"]["merged"]
+    assert "bit for bit" in run("verify", "--selection", told["id"])
+    assert "bit for bit" in run("verify", "--selection", str(lock))
+    other = run.json(*asked[:-1], "8")
+    assert other["id"] != told["id"]
+    assert run.json(*asked)["reused"]
+
+
+def test_a_selection_in_parts_knows_what_it_cannot_keep(run):
+    parts = ("select", "pool", "--budget", "9", "--path", "partitioned")
+    with pytest.raises(UsageError, match="a number of samples only"):
+        run(*parts, "--from", run.json("select", "pool", "--budget", "2")["id"])
+    with pytest.raises(UsageError, match="81 parts of 80 samples"):
+        run(*parts, "--parts", "81")
+    with pytest.raises(UsageError, match="--parts belongs to --path partitioned"):
+        run("select", "pool", "--budget", "9", "--parts", "4")
 
 
 def test_a_path_that_cannot_serve_is_refused(run):
