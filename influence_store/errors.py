@@ -11,7 +11,8 @@ InfluenceStoreError       IS100  exit 1   (a bug of ours has this code, too)
 ├── Busy                  IS500  exit 5   wait: another run holds this work
 ├── Fenced                IS501  exit 5   nobody: this run was taken over and must stop
 ├── StorageError          IS600  exit 6   the machine: disk, network, database
-│   └── Unreachable       IS601           … something far away did not answer: try again
+│   ├── Unreachable       IS601           … something far away did not answer: try again
+│   └── WorkerLost        IS602           … processes die, again and again, of the same piece
 ├── IntegrityError        IS700  exit 7   the store: bytes differ from what SQL vouches for
 ├── Incompatible          IS800  exit 8   you: embedder, estimator, schema or format do not fit
 │   ├── MissingExtra      IS801           … an optional package is not installed
@@ -26,7 +27,7 @@ the exit code. Misuse of the Python API stays ValueError or TypeError.
 from __future__ import annotations
 
 from difflib import get_close_matches
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -41,6 +42,10 @@ class InfluenceStoreError(Exception):
     def __init__(self, message: str, *, hint: str = "") -> None:
         super().__init__(f"{message}\n  {hint}" if hint else message)
         self.hint = hint
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Comes from another process as itself, whatever its class takes."""
+        return _again, (type(self), self.args, dict(vars(self)))
 
 
 class UsageError(InfluenceStoreError):
@@ -133,6 +138,12 @@ class Unreachable(StorageError):
     code = "IS601"
 
 
+class WorkerLost(StorageError):
+    """Every process that was given one piece of the work ended before it was done."""
+
+    code = "IS602"
+
+
 class IntegrityError(InfluenceStoreError):
     """Stored bytes are not the bytes that were published."""
 
@@ -164,3 +175,13 @@ class Forbidden(InfluenceStoreError):
 
     exit_code = 9
     code = "IS900"
+
+
+def _again(
+    kind: type[InfluenceStoreError], args: tuple[Any, ...], facts: dict[str, Any]
+) -> InfluenceStoreError:
+    """The error that `__reduce__` took apart."""
+    error = kind.__new__(kind, *args)
+    Exception.__init__(error, *args)
+    vars(error).update(facts)
+    return error

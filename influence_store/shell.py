@@ -30,6 +30,7 @@ from influence_store.version import __version__
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from influence_store.execution import Executor
     from influence_store.settings import Place
     from influence_store.store.store import Store
 
@@ -58,6 +59,15 @@ class Context:
         from influence_store.jobs.rehearsal import rehearsal
 
         return click.get_current_context().with_resource(rehearsal(store))
+
+    def executor(self, engine: str, address: str | None, workers: int | None) -> Executor:
+        """Who does the work until the verb ends; a dry run is always done here."""
+        from influence_store.execution import LOCAL, open_executor
+
+        if self.dry_run:
+            return LOCAL
+        opened = open_executor(engine, address, workers)
+        return click.get_current_context().with_resource(opened)
 
     def open_to_read(self) -> Store:
         """The store itself, also in a dry run: for what only plans."""
@@ -131,6 +141,23 @@ def writing_verb(function: Callable[..., None]) -> Verb:
     """The same for one that changes the store, or writes a file."""
     name = function.__name__.rstrip("_").replace("_", "-")
     return click.command(name, cls=Verb, writes=True)(click.pass_obj(function))
+
+
+def on_an_engine(function: Callable[..., None]) -> Callable[..., None]:
+    """Options of a verb whose work may be done on other machines; see `Context.executor`."""
+    for option in (
+        click.option("--workers", type=click.IntRange(min=1), help="Of Ray; default: its cores."),
+        click.option("--address", metavar="HOST:PORT|auto", help="A Ray cluster; default: here."),
+        click.option(
+            "--engine",
+            type=click.Choice(["local", "ray"]),
+            default="local",
+            show_default=True,
+            help="Who works on it.",
+        ),
+    ):
+        function = option(function)
+    return function
 
 
 def emit_report(ctx: Context, report: Any) -> None:

@@ -77,6 +77,7 @@ class OnnxEmbedder:
         self._prefix = settings.prefix if prefix is None else prefix
         self._session = open_session(graph.path, require_gpu=require_gpu)
         on_gpu = self._session.get_providers()[0] == CUDA
+        self.device = "cuda" if on_gpu else "cpu"
         self._batch = batch or (_GPU_BATCH if on_gpu else 1)
         self._threads = 1 if on_gpu else (threads or _cores())
         self._inputs = _inputs(self._session, folder)

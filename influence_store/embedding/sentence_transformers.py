@@ -69,6 +69,7 @@ class SentenceTransformerEmbedder:
             raise Incompatible(
                 f"asked for a GPU, torch offers {self._model.device}", hint="check nvidia-smi"
             )
+        self.device = str(self._model.device)
         self.name = folder.absolute().name
         self.dim = int(self._model.get_embedding_dimension())
         prompts, default = self._model.prompts or {}, self._model.default_prompt_name

@@ -2,26 +2,34 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 
-from influence_store.embedding import embedding_text
+from influence_store.embedding import embedding_text, open_embedder
 from influence_store.embedding.vectors import UnusableVector
 from influence_store.errors import Incompatible, InputError
+from influence_store.execution import LOCAL, StoreAt, spread
 from influence_store.jobs.samples import chunks, read_samples
 from influence_store.progress import progress
 from influence_store.schema import tables
 from influence_store.schema.identity import fingerprint, sample_id
+from influence_store.settings import cache_dir
+from influence_store.store.blocks import stage
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from pyroaring import BitMap
+
+    from influence_store.execution import Executor
     from influence_store.protocols import Embedder, Encoded
     from influence_store.schema.catalog import Producer
     from influence_store.schema.sample import Sample
+    from influence_store.store.blocks import StagedBlock
+    from influence_store.store.runs import Slot
     from influence_store.store.store import Store
     from influence_store.store.versions import Version
 
@@ -56,7 +64,43 @@ class EmbedReport:
         ]
 
 
-def embed(store: Store, version: Version, embedder: Embedder, source: str) -> EmbedReport:
+@dataclass(frozen=True)
+class Embedding:
+    """The vectors of a shard of sids, written as one block; each worker opens `source` itself."""
+
+    store: StoreAt
+    source: str
+    fingerprint: str
+    device: str = "cpu"
+
+    def open(self) -> tuple[Store, Embedder]:
+        """Incompatible if the model at `source` is another one on this machine."""
+        # A worker is one of several on its machine: one core each.
+        embedder = open_embedder(self.source, cache=cache_dir(), threads=1)
+        if (found := fingerprint(embedder.facts)) != self.fingerprint:
+            raise Incompatible(
+                f"a worker opens {self.source} as another embedder ({found[:12]}) than the driver "
+                f"({self.fingerprint[:12]})",
+                hint="put the same model at the same place on every machine",
+            )
+        return self.store.open(), embedder
+
+    def do(
+        self, hands: tuple[Store, Embedder], shard: BitMap, slot: Slot
+    ) -> tuple[StagedBlock, int]:
+        """The block, which has no producer yet, and how many texts were cut."""
+        store, embedder = hands
+        sids, samples = read_samples(store, shard)
+        encoded = encode(embedder, samples)
+        batch = _batch(sids, encoded.vectors, encoded.truncated)
+        path = slot.path("embedding")
+        block = stage(store.storage, path, [batch], batch.schema, kind="embedding", bits=shard)
+        return block, int(encoded.truncated.sum())
+
+
+def embed(
+    store: Store, version: Version, embedder: Embedder, source: str, executor: Executor = LOCAL
+) -> EmbedReport:
     """Compute the missing vectors of `version`; `source` is where to load the embedder from.
 
     Publishes every few thousand rows, so a killed run goes on where it was. InputError names the
@@ -67,25 +111,28 @@ def embed(store: Store, version: Version, embedder: Embedder, source: str) -> Em
     with store.claim("embed", scope, {"dataset": str(version), "embedder": source}) as run:
         known = store.find_producer("embedding", embedder.name, embedder.facts)
         missing = store.missing(version, known) if known else version.bits
+        work = Embedding(StoreAt.of(store), source, fingerprint(embedder.facts), _device(embedder))
+        shards = chunks(missing, CHUNK_ROWS)
         truncated = done = 0
         with progress(f"embedding {version}", len(missing)) as advance:
-            for part in chunks(missing, CHUNK_ROWS):
-                sids, samples = read_samples(store, part)
-                encoded = encode(embedder, samples)
-                truncated += int(encoded.truncated.sum())
+            for block, cut in spread(executor, run, work, shards, (store, embedder)):
+                truncated += cut
                 # An embedder that never gave a vector leaves no trace in the catalog.
                 producer = embedder_producer(store, embedder)
-                batch = _batch(sids, encoded.vectors, encoded.truncated)
-                block = run.stage("embedding", [batch], batch.schema, part, producer_id=producer.id)
-                done += len(sids)
-                run.publish([block], spent={"embeddings": done})
-                advance(len(sids))
+                done += block.n_rows
+                run.publish([replace(block, producer_id=producer.id)], spent={"embeddings": done})
+                advance(block.n_rows)
         producer = embedder_producer(store, embedder)
         assert producer.id is not None
         store.activate(version.dataset_id, producer.id, source)
         report = _report(version, producer, len(missing), truncated)
         run.report(report.facts(), {"embeddings": len(missing)})
     return report
+
+
+def _device(embedder: Embedder) -> str:
+    """Where it runs, by what it says of itself."""
+    return str(getattr(embedder, "device", "cpu"))
 
 
 def embedder_producer(store: Store, embedder: Embedder) -> Producer:

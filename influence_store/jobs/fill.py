@@ -16,18 +16,24 @@ import numpy as np
 import pyarrow as pa
 
 from influence_store.errors import Incompatible
+from influence_store.execution import LOCAL, StoreAt, spread
+from influence_store.jobs.estimators import find_estimator
 from influence_store.jobs.features import block_fingerprints, gather
 from influence_store.jobs.samples import chunks
 from influence_store.network.score_onnx import OnnxScores
 from influence_store.progress import progress
 from influence_store.schema import tables
+from influence_store.store.blocks import stage
 
 if TYPE_CHECKING:
     from pyroaring import BitMap
 
+    from influence_store.execution import Executor
     from influence_store.jobs.estimators import Trained
     from influence_store.network.onnx_estimator import OnnxEstimator
     from influence_store.protocols import Floats, Ids
+    from influence_store.store.blocks import StagedBlock
+    from influence_store.store.runs import Slot
     from influence_store.store.store import Store
     from influence_store.store.versions import Version
 
@@ -60,7 +66,42 @@ class FillReport:
         ]
 
 
-def fill(store: Store, version: Version, trained: Trained) -> FillReport:
+@dataclass(frozen=True)
+class Filling:
+    """The cells of a shard of sids, written as one block; the network lies in the store."""
+
+    store: StoreAt
+    estimator: str
+    device: str = "cpu"
+
+    def open(self) -> tuple[Store, Trained, OnnxEstimator | OnnxScores]:
+        """The network is named by the fingerprint of its producer, so it is the driver's."""
+        store = self.store.open()
+        trained = find_estimator(store, self.estimator)
+        return store, trained, open_network(store, trained)
+
+    def do(
+        self, hands: tuple[Store, Trained, OnnxEstimator | OnnxScores], shard: BitMap, slot: Slot
+    ) -> tuple[StagedBlock, int]:
+        """The block, and how many of its cells are null."""
+        store, trained, estimator = hands
+        batch = predict(store, trained, estimator, shard)
+        kind, producer_id = trained.producer.kind, trained.producer.id
+        block = stage(
+            store.storage,
+            slot.path(kind),
+            [batch],
+            batch.schema,
+            kind=kind,
+            bits=shard,
+            producer_id=producer_id,
+        )
+        return block, batch["influence"].null_count
+
+
+def fill(
+    store: Store, version: Version, trained: Trained, executor: Executor = LOCAL
+) -> FillReport:
     """Compute the missing cells of `trained` for `version`, and activate it for the dataset.
 
     Incompatible if rows have no vector of the estimator's own embedder (or no LLM state, where
@@ -73,15 +114,13 @@ def fill(store: Store, version: Version, trained: Trained) -> FillReport:
         missing = store.missing(version, producer)
         require_inputs(store, version, missing, trained)
         null = 0
+        work = Filling(StoreAt.of(store), producer.fingerprint)
+        hands, shards = (store, trained, estimator), chunks(missing, CHUNK_ROWS)
         with progress(f"filling {producer.name}", len(missing)) as advance:
-            for part in chunks(missing, CHUNK_ROWS):
-                batch = predict(store, trained, estimator, part)
-                null += batch["influence"].null_count
-                block = run.stage(
-                    producer.kind, [batch], batch.schema, part, producer_id=producer.id
-                )
+            for block, n_null in spread(executor, run, work, shards, hands):
+                null += n_null
                 run.publish([block])
-                advance(len(part))
+                advance(block.n_rows)
         assert producer.id is not None
         store.activate(version.dataset_id, producer.id, f"artifact:{trained.row.artifact}")
         report = _report(version, trained, estimator, len(missing), null)

@@ -14,6 +14,8 @@ from __future__ import annotations
 import logging
 import threading
 import uuid
+from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pyroaring import BitMap
@@ -29,7 +31,7 @@ from influence_store.store.artifacts import path_of
 from influence_store.store.faults import step
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     import pyarrow as pa
 
@@ -42,13 +44,29 @@ _log = logging.getLogger(__name__)
 _BRIEFLY = 5.0
 
 
+@dataclass(frozen=True)
+class Slot:
+    """Paths that one attempt at one piece of a run may write, here or in another process.
+
+    They hold the run's id, its fencing token; nobody else is ever given the same `number` of it.
+    """
+
+    run: str
+    number: int
+
+    def path(self, kind: str, nth: int = 1) -> str:
+        """Of the `nth` block of that kind that the attempt writes."""
+        more = f"-{nth}" if nth > 1 else ""
+        return f"blocks/{kind}/{self.run}-{self.number:05d}{more}.lance"
+
+
 class ActiveRun:
     """A claimed piece of work; use as a context manager. An exception marks the run failed."""
 
     def __init__(self, database: Database, storage: Storage, run: Run) -> None:
         self.id, self._meter = run.id, Meter()
         self._database, self._storage, self._run = database, storage, run
-        self._n_blocks = self._n_published = 0
+        self._n_slots = self._n_published = 0
         self._result: dict[str, Any] = {}
         self._cost: dict[str, Any] = {}
         self._stop = threading.Event()
@@ -82,9 +100,8 @@ class ActiveRun:
 
         Fenced if it failed and the claim was lost.
         """
-        self._n_blocks += 1
-        path = f"blocks/{kind}/{self.id}-{self._n_blocks:05d}.lance"
-        try:
+        path = self.slot().path(kind)
+        with self.or_fenced():
             return staging.stage(
                 self._storage,
                 path,
@@ -96,6 +113,17 @@ class ActiveRun:
                 dataset_id=dataset_id,
                 origin=origin,
             )
+
+    def slot(self) -> Slot:
+        """A new one; where somebody else stages, in another process, nothing is published."""
+        self._n_slots += 1
+        return Slot(self.id, self._n_slots)
+
+    @contextmanager
+    def or_fenced(self) -> Iterator[None]:
+        """Fenced, in place of what failed inside, where the claim was lost meanwhile."""
+        try:
+            yield
         except (OSError, InfluenceStoreError):
             # `gc` takes the files of a run that was given up from under it: then say that.
             self._database.write(self._held)

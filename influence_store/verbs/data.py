@@ -4,13 +4,20 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from influence_store.errors import UsageError
 from influence_store.settings import cache_dir
-from influence_store.shell import Context, emit_facts, emit_report, key_values, writing_verb
+from influence_store.shell import (
+    Context,
+    emit_facts,
+    emit_report,
+    key_values,
+    on_an_engine,
+    writing_verb,
+)
 from influence_store.version import __version__
 
 if TYPE_CHECKING:
@@ -121,7 +128,8 @@ def ingest(
 @writing_verb
 @click.argument("dataset")
 @click.option("--embedder", required=True, help="Model folder, hub id, or `hashing`.")
-def embed(ctx: Context, dataset: str, embedder: str) -> None:
+@on_an_engine
+def embed(ctx: Context, dataset: str, embedder: str, **engine: Any) -> None:
     """Compute the missing embeddings of DATASET[@VERSION]."""
     from influence_store.embedding import absolute_spec
     from influence_store.jobs.embed import embed as job
@@ -135,7 +143,8 @@ def embed(ctx: Context, dataset: str, embedder: str) -> None:
         emit_report(ctx, plan_embed(store, version, opened))
         return
     # `ingest` opens it again later, maybe from another directory.
-    emit_report(ctx, job(store, version, opened, absolute_spec(embedder)))
+    executor = ctx.executor(**engine)
+    emit_report(ctx, job(store, version, opened, absolute_spec(embedder), executor))
 
 
 @writing_verb

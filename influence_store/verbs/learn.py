@@ -6,7 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from influence_store.shell import SEED, Context, emit_facts, emit_report, writing_verb
+from influence_store.shell import (
+    SEED,
+    Context,
+    emit_facts,
+    emit_report,
+    on_an_engine,
+    writing_verb,
+)
 
 if TYPE_CHECKING:
     pass
@@ -41,7 +48,8 @@ def train(ctx: Context, dataset: str, targets: str | None, method: str, **option
 @writing_verb
 @click.argument("dataset")
 @click.option("--estimator", help="Name or fingerprint; default: the newest.")
-def fill(ctx: Context, dataset: str, estimator: str | None) -> None:
+@on_an_engine
+def fill(ctx: Context, dataset: str, estimator: str | None, **engine: Any) -> None:
     """Estimate the influence of every row of DATASET that has none yet."""
     from influence_store.jobs.drift import measure_drift
     from influence_store.jobs.estimators import find_estimator
@@ -54,7 +62,7 @@ def fill(ctx: Context, dataset: str, estimator: str | None) -> None:
 
         emit_report(ctx, plan_fill(store, version, trained))
         return
-    report = job(store, version, trained)
+    report = job(store, version, trained, ctx.executor(**engine))
     drift = measure_drift(store, version, trained)
     facts = {**report.facts(), "drift": drift.facts() if drift else None}
     emit_facts(ctx, facts, [*report.lines(), *(drift.lines() if drift else [])])

@@ -1,0 +1,33 @@
+"""A run's work spread over an engine: results in order, a lost claim told as such."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from influence_store.execution.work import Executor, HandsT, ResultT, ShardT, Work
+    from influence_store.store.runs import ActiveRun
+
+_END = object()
+
+
+def spread(
+    executor: Executor,
+    run: ActiveRun,
+    work: Work[HandsT, ShardT, ResultT],
+    shards: Iterable[ShardT],
+    here: HandsT,
+) -> Iterator[ResultT]:
+    """One result per shard of the run, in their order; see `Executor.map`.
+
+    Fenced if a worker failed and the run had lost its claim: its files may be gone by then.
+    """
+    results = executor.map(work, shards, run.slot, here)
+    while True:
+        with run.or_fenced():
+            result = next(results, _END)
+        if result is _END:
+            return
+        yield result  # type: ignore[misc]

@@ -1,0 +1,34 @@
+"""One Ray cluster of two workers for all these tests, and stores of a few dozen samples."""
+
+from __future__ import annotations
+
+import warnings
+
+import pytest
+
+from influence_store.execution import LOCAL
+
+
+@pytest.fixture(scope="session")
+def cluster(backend):
+    """An executor with two workers on this machine."""
+    pytest.importorskip("ray", reason="pip install 'influence-store[ray]'")
+    import shop
+    from ray import cloudpickle
+
+    from influence_store.execution.ray import RayExecutor
+
+    # Workers do not see the folder of these tests.
+    cloudpickle.register_pickle_by_value(shop)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)
+        warnings.simplefilter("ignore", DeprecationWarning)
+        with RayExecutor(workers=2) as executor:
+            yield executor
+
+
+@pytest.fixture(params=["local", "ray"])
+def executor(request):
+    """Each of the engines."""
+    return LOCAL if request.param == "local" else request.getfixturevalue("cluster")
