@@ -47,8 +47,8 @@ TOLD = {
 class Arm:
     """`sets[run]` are the rows (sids, ascending) of each run, one or more sets to be averaged.
 
-    `of` are the selections that it is a baseline of, None for a selection itself. `tokens` tells
-    whether its reading stops at the budget; `redrawn` whether every run has rows of its own.
+    `of` are the selections that it is a baseline of; a selection itself has none. `tokens` tells
+    whether its reading stops at the common budget; `redrawn` whether every run has its own rows.
     """
 
     kind: str

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Budget:
-    """`tokens` to read in `steps` optimizer steps; None of `tokens` = every row once."""
+    """`tokens` to read in `steps` optimizer steps."""
 
     tokens: int
     steps: int
