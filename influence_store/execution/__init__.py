@@ -9,7 +9,6 @@ from __future__ import annotations
 from influence_store.execution.engines import ENGINES, open_executor
 from influence_store.execution.local import LOCAL, LocalExecutor
 from influence_store.execution.place import StoreAt
-from influence_store.execution.shards import growing, in_sizes
 from influence_store.execution.spread import spread
 from influence_store.execution.work import Executor, Work
 
@@ -20,8 +19,6 @@ __all__ = [
     "LocalExecutor",
     "StoreAt",
     "Work",
-    "growing",
-    "in_sizes",
     "open_executor",
     "spread",
 ]
