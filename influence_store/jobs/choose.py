@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from influence_store.errors import UsageError
+from influence_store.execution import LOCAL
 from influence_store.jobs.kernels import choose_kernel
 from influence_store.jobs.methods import parsed
 from influence_store.jobs.pick import Columns, pick
@@ -19,6 +20,7 @@ from influence_store.selection.plan import parse_memory
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from influence_store.execution import Executor
     from influence_store.jobs.select_report import SelectReport
     from influence_store.store.store import Store
     from influence_store.store.versions import Version
@@ -64,7 +66,13 @@ class Asked:
             )
 
 
-def choose(store: Store, dataset: str, asked: Asked, settings: Mapping[str, str]) -> SelectReport:
+def choose(
+    store: Store,
+    dataset: str,
+    asked: Asked,
+    settings: Mapping[str, str],
+    executor: Executor = LOCAL,
+) -> SelectReport:
     """Ask the selector or the set function that `asked.objective` names; `settings` are its own."""
     version = store.version(dataset)
     given = store.version(asked.given) if asked.given else None
@@ -84,7 +92,8 @@ def choose(store: Store, dataset: str, asked: Asked, settings: Mapping[str, str]
             seed=asked.seed,
         )
     memory = parse_memory(asked.memory) if asked.memory else MEMORY_BYTES
-    return select(store, _question(store, version, given, asked, options), memory=memory)
+    question = _question(store, version, given, asked, options)
+    return select(store, question, memory=memory, executor=executor)
 
 
 def _question(

@@ -14,6 +14,7 @@ import numpy as np
 from pyroaring import BitMap
 
 from influence_store.errors import UsageError
+from influence_store.execution import LOCAL, StoreAt
 from influence_store.progress import progress
 from influence_store.protocols import Chosen
 from influence_store.selection.functions.facility_location import FacilityLocation
@@ -27,14 +28,15 @@ from influence_store.selection.partition import (
 )
 from influence_store.selection.plan import BYTES_PER_PAIR, HALF_BYTES_PER_PAIR
 from influence_store.selection.views import CosineView
+from influence_store.store.runs import Slot
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from influence_store.execution import Executor
     from influence_store.jobs.problem import Problem
     from influence_store.jobs.question import Question
     from influence_store.protocols import Ids
-    from influence_store.schema.catalog import Producer
     from influence_store.selection.limits import Limits
     from influence_store.store.store import Store
 
@@ -54,16 +56,24 @@ class Part:
 
 @dataclass(frozen=True)
 class PartGreedy:
-    """Exact greedy on the stored vectors of one part."""
+    """Exact greedy on the stored vectors of one part; `embedder` is a fingerprint."""
 
-    embedder: Producer
+    store: StoreAt
+    embedder: str
     floor: float
+    device: str = "cpu"
 
-    def do(self, store: Store, part: Part) -> Chosen:
-        """The picks of `part`, positions in its ascending sids."""
+    def open(self) -> Store:
+        """The store alone: vectors are read part by part."""
+        return self.store.open()
+
+    def do(self, store: Store, part: Part, _slot: Slot) -> Chosen:
+        """The picks of `part`, positions in its ascending sids; nothing is written."""
+        producers = store.producers("embedding")
+        embedder = next(one for one in producers if one.fingerprint == self.embedder)
         sids = np.asarray(part.rows.to_array(), np.int64)
         barred = np.isin(sids, np.asarray(part.barred.to_array(), np.int64), assume_unique=True)
-        vectors = store.vectors(self.embedder, sids)
+        vectors = store.vectors(embedder, sids)
         return part_picks(vectors, part.count, barred, self.floor, _NO_LIMIT)
 
 
@@ -86,7 +96,11 @@ def pieces_of(question: Question, memory: int) -> tuple[int, int] | None:
 
 
 def partitioned(
-    store: Store, question: Question, problem: Problem, limits: Limits
+    store: Store,
+    question: Question,
+    problem: Problem,
+    limits: Limits,
+    executor: Executor = LOCAL,
 ) -> tuple[Chosen, dict[str, Any]]:
     """The order over `version.sids`, and what to tell of how it was found.
 
@@ -107,10 +121,11 @@ def partitioned(
     assert most is not None
     positions = parts_of(view.sources, cells, most, question.seed)
     parts = _parts(question, limits, positions)
-    work = PartGreedy(question.kernel.embedder, floor)
+    work = PartGreedy(StoreAt.of(store), question.kernel.embedder.fingerprint, floor)
+    answers = executor.map(work, parts, _no_slot, store)
     found = []
     with progress("parts", len(parts)) as advance:
-        for part, chosen in zip(positions, (work.do(store, one) for one in parts), strict=True):
+        for part, chosen in zip(positions, answers, strict=True):
             found.append(Chosen(part[chosen.items], chosen.gains, chosen.evaluations))
             advance(1)
     winners = np.sort(np.concatenate([one.items for one in found]))
@@ -127,6 +142,11 @@ def partitioned(
         else by_gain(found, limits.budget)
     )
     return merged, {"partitioned": told, "told": _line(told)}
+
+
+def _no_slot() -> Slot:
+    """Picks are an answer and no block: nobody writes."""
+    return Slot("", 0)
 
 
 def _parts(question: Question, limits: Limits, positions: Sequence[Ids]) -> list[Part]:

@@ -10,6 +10,7 @@ import numpy as np
 import orjson
 
 from influence_store.errors import UsageError
+from influence_store.execution import LOCAL
 from influence_store.jobs.allowed import Allowed, allowed
 from influence_store.jobs.cover import cover_batch, served
 from influence_store.jobs.neighbours import neighbours
@@ -32,6 +33,7 @@ from influence_store.selection.views import CosineView
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from influence_store.execution import Executor
     from influence_store.protocols import Chosen, SetFunction
     from influence_store.selection.limits import Limits
     from influence_store.store.runs import ActiveRun
@@ -45,11 +47,18 @@ _COVER_PAIRS = 500_000_000
 _CURVE = 2_000
 
 
-def select(store: Store, question: Question, *, memory: int = MEMORY_BYTES) -> SelectReport:
+def select(
+    store: Store,
+    question: Question,
+    *,
+    memory: int = MEMORY_BYTES,
+    executor: Executor = LOCAL,
+) -> SelectReport:
     """Choose samples greedily within the limits of `question`, and store the order.
 
     Exact where the kernel fits `memory` bytes, or where `question.path` says so. The same question
-    on the same values is answered from the store.
+    on the same values is answered from the store. `executor` works on the parts of a selection in
+    parts, whoever else selects does so here.
     """
     rules, ways = allowed(store, question), plan_of(question, memory)
     few = ways.targets if ways.path == "representatives" else None
@@ -59,7 +68,8 @@ def select(store: Store, question: Question, *, memory: int = MEMORY_BYTES) -> S
     with store.claim("select", f"select:{identity}", question.inputs()) as run:
         reused = stored(store, identity) is not None
         if not reused:
-            _answer(store, run, question, rules, problem_of(question, ways, memory), memory)
+            problem = problem_of(question, ways, memory)
+            _answer(store, run, question, rules, problem, memory, executor)
         run.report({"selection": identity, "reused": reused}, {})
     row = stored(store, identity)
     assert row is not None
@@ -68,14 +78,19 @@ def select(store: Store, question: Question, *, memory: int = MEMORY_BYTES) -> S
 
 
 def solve(
-    store: Store, question: Question, rules: Allowed, problem: Problem, limits: Limits | None = None
+    store: Store,
+    question: Question,
+    rules: Allowed,
+    problem: Problem,
+    limits: Limits | None = None,
+    executor: Executor = LOCAL,
 ) -> tuple[Chosen, dict[str, Any]]:
     """The greedy order, positions in `version.sids`, and what to tell of how it was found."""
     limits = limits or rules.limits
     if problem.plan.path == "neighbours":
         return _by_neighbours(store, question, problem, limits)
     if problem.plan.path == "partitioned":
-        return partitioned(store, question, problem, limits)
+        return partitioned(store, question, problem, limits, executor)
     chosen, told = _greedy(question, problem.function, limits), {}
     if problem.plan.path == "representatives":
         # One of them stands for several; what they bound is not the function itself.
@@ -136,9 +151,10 @@ def _answer(
     rules: Allowed,
     problem: Problem,
     memory: int,
+    executor: Executor,
 ) -> None:
     """Choose, prove, and publish the order with who serves whom."""
-    chosen, told = solve(store, question, rules, problem)
+    chosen, told = solve(store, question, rules, problem, executor=executor)
     curve, unit = None, "samples" if rules.tokens is None else "tokens"
     if question.budget.auto:
         costs = None if rules.tokens is None else rules.tokens[chosen.items].astype(np.float64)

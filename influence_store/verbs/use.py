@@ -16,6 +16,7 @@ from influence_store.shell import (
     emit_facts,
     emit_report,
     key_values,
+    on_an_engine,
     verb,
     writing_verb,
 )
@@ -148,8 +149,16 @@ def sample(ctx: Context, dataset: str, n: int, seed: int, form: str | None) -> N
 @click.option("--accept-weak", is_flag=True, help="Use an estimator whatever its verdict.")
 @click.option("--seed", type=SEED, default=0, show_default=True, help="Of everything random.")
 @click.option("--lock", type=click.Path(path_type=Path), help="Also write the receipt here.")
+@on_an_engine
 def select(
-    ctx: Context, dataset: str, settings: tuple[str, ...], lock: Path | None, **options: Any
+    ctx: Context,
+    dataset: str,
+    settings: tuple[str, ...],
+    lock: Path | None,
+    engine: str,
+    address: str | None,
+    workers: int | None,
+    **options: Any,
 ) -> None:
     """Choose the samples worth training on; print the id and the baselines.
 
@@ -166,7 +175,13 @@ def select(
     from influence_store.jobs.choose import Asked, choose
 
     store = ctx.open()
-    report = choose(store, dataset, Asked(**options), key_values(settings, "--set"))
+    if engine != "local" and options["path"] != "partitioned":
+        raise UsageError(
+            "only a selection in parts is worked on elsewhere", hint="add: --path partitioned"
+        )
+    executor = ctx.executor(engine, address, workers)
+    asked = Asked(**options)
+    report = choose(store, dataset, asked, key_values(settings, "--set"), executor)
     if lock is not None and not ctx.dry_run:
         from influence_store.jobs.receipts import write_receipt
 

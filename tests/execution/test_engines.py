@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
+import numpy as np
 import pytest
 from shop import Deadly, Refusing
 from sqlmodel import select
@@ -13,9 +15,11 @@ from influence_store.errors import Fenced, ReadError, WorkerLost
 from influence_store.execution import LOCAL
 from influence_store.execution.ray import resources
 from influence_store.jobs import embed as embed_job
+from influence_store.jobs.choose import Asked, choose
 from influence_store.jobs.embed import embed
 from influence_store.jobs.gc import gc
 from influence_store.jobs.ingest import ingest
+from influence_store.jobs.stored_selection import stored_selection
 from influence_store.jobs.verify_store import verify_store
 from influence_store.schema.catalog import Run
 from influence_store.store.store import Store
@@ -99,6 +103,23 @@ def test_a_shard_that_ends_every_worker_is_named_and_what_came_before_stays(demo
     report = embedded(demo, cluster)
     assert report.computed + report.reused == ROWS
     assert verify_store(demo, deep=True).problems == []
+
+
+def test_a_selection_in_parts_is_the_same(demo, copy_store, tmp_path, cluster, lethal):
+    embedded(demo)
+    asked = Asked(budget="10", path="partitioned", parts=4)
+    copied = Store.open(copy_store(demo.uri, tmp_path / "copy"), __version__)
+    here = choose(demo, "demo", asked, {})
+    there = choose(copied, "demo", asked, {}, cluster)
+    another = replace(asked, seed=1)
+    deadly = choose(copied, "demo", another, {}, Deadly(cluster, lethal(1)))
+    assert (here.id, here.reused, there.reused) == (there.id, False, False)
+    mine, theirs = (stored_selection(one, here.id) for one in (demo, copied))
+    np.testing.assert_array_equal(mine.sids, theirs.sids)
+    np.testing.assert_array_equal(mine.gains, theirs.gains)
+    other = stored_selection(demo, choose(demo, "demo", another, {}).id)
+    np.testing.assert_array_equal(other.sids, stored_selection(copied, deadly.id).sids)
+    copied.database.close()
 
 
 def test_an_error_of_ours_arrives_as_itself_behind_what_was_done(executor):
