@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from influence_store.store.store import Store
 
 _NAMING = ("dataset", "sources", "targets", "given")
-SECONDS = ("seconds", "cpu_seconds", "gpu_seconds")
+_SECONDS = ("seconds", "cpu_seconds", "gpu_seconds")
 _COUNTED = ("llm_passes", "llm_tokens", "embeddings", "fills")
 
 
@@ -55,9 +55,9 @@ def by_verb(runs: Iterable[Run]) -> tuple[Spent, ...]:
 
 
 def _spent(verb: str, runs: Sequence[Run]) -> Spent:
-    seconds = {name: sum(cost_of(run)[name] for run in runs) for name in SECONDS}
+    wall, cpu, gpu = (sum(cost_of(run)[name] for run in runs) for name in _SECONDS)
     counts = {name: sum(int(run.cost.get(name, 0)) for run in runs) for name in _COUNTED}
-    return Spent(verb=verb, runs=len(runs), **seconds, **counts)
+    return Spent(verb, len(runs), wall, cpu, gpu, **counts)
 
 
 def _of_pairs(store: Store, rows: Rows, runs: Sequence[Run]) -> Iterable[Everything]:
