@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlmodel import col, select
 
+from influence_store.jobs.savings import cost_of
 from influence_store.report.facts import Cost, Everything, Spent
 from influence_store.report.values import Missing
 from influence_store.schema.catalog import Run
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from influence_store.store.store import Store
 
 _NAMING = ("dataset", "sources", "targets", "given")
+_SECONDS = ("seconds", "cpu_seconds", "gpu_seconds")
 _COUNTED = ("llm_passes", "llm_tokens", "embeddings", "fills")
 
 
@@ -31,33 +33,31 @@ def cost(store: Store, rows: Rows, columns: Sequence[Column]) -> Cost | Missing:
     """The fourth section of the report."""
     with store.database.read() as session:
         query = select(Run).where(Run.state != "writing").order_by(col(Run.started_at), col(Run.id))
-        runs = [run for run in session.exec(query).all() if _about(run, rows.version.dataset)]
+        runs = [run for run in session.exec(query).all() if about(run, rows.version.dataset)]
     if not runs:
         return Missing("No run names this dataset.", "influence-store log")
-    return Cost(_spent(runs), (*_of_pairs(store, rows, runs), *_of_rows(rows, columns, runs)))
+    return Cost(by_verb(runs), (*_of_pairs(store, rows, runs), *_of_rows(rows, columns, runs)))
 
 
-def _about(run: Run, dataset: str) -> bool:
+def about(run: Run, dataset: str) -> bool:
     """Whether a run worked on the dataset, in whichever version."""
     named = (run.params.get(key) for key in _NAMING)
     told = {one.partition("@")[0] for one in named if isinstance(one, str)}
     return dataset in told or dataset in run.scope.split(":")[1:]
 
 
-def _spent(runs: Iterable[Run]) -> tuple[Spent, ...]:
-    """By verb, in the order in which the verbs were first run."""
-    by_verb: dict[str, list[Run]] = {}
+def by_verb(runs: Iterable[Run]) -> tuple[Spent, ...]:
+    """What the runs of each verb spent, in the order in which the verbs were first run."""
+    found: dict[str, list[Run]] = {}
     for run in runs:
-        by_verb.setdefault(run.verb, []).append(run)
-    return tuple(
-        Spent(
-            verb=verb,
-            runs=len(those),
-            seconds=sum((run.finished_at or run.started_at) - run.started_at for run in those),
-            **{name: sum(int(run.cost.get(name, 0)) for run in those) for name in _COUNTED},
-        )
-        for verb, those in by_verb.items()
-    )
+        found.setdefault(run.verb, []).append(run)
+    return tuple(_spent(verb, those) for verb, those in found.items())
+
+
+def _spent(verb: str, runs: Sequence[Run]) -> Spent:
+    wall, cpu, gpu = (sum(cost_of(run)[name] for run in runs) for name in _SECONDS)
+    counts = {name: sum(int(run.cost.get(name, 0)) for run in runs) for name in _COUNTED}
+    return Spent(verb, len(runs), wall, cpu, gpu, **counts)
 
 
 def _of_pairs(store: Store, rows: Rows, runs: Sequence[Run]) -> Iterable[Everything]:

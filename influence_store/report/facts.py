@@ -83,11 +83,16 @@ class Contents:
 
 @dataclass(frozen=True)
 class Spent:
-    """What the runs of one verb used, failed ones included; seconds are the runs' own."""
+    """What the runs of one verb used, failed ones included; seconds are the runs' own.
+
+    CPU and GPU seconds are 0 in runs of tools that did not count them.
+    """
 
     verb: str
     runs: int
     seconds: float
+    cpu_seconds: float
+    gpu_seconds: float
     llm_passes: int
     llm_tokens: int
     embeddings: int

@@ -193,11 +193,18 @@ def select(
 @click.option(
     "--limit", type=click.IntRange(1, 100_000), default=20, show_default=True, help="Runs."
 )
-def log(ctx: Context, limit: int) -> None:
-    """What was run, when, and what it cost."""
+@click.option("--cost", is_flag=True, help="The ledger: spent by verb, and what was saved.")
+@click.option("--dataset", metavar="D", help="Only what was done with D.")
+def log(ctx: Context, limit: int, cost: bool, dataset: str | None) -> None:
+    """What was run, when, and what it cost; --cost beside labelling everything."""
+    if cost:
+        from influence_store.jobs.log_cost import log_cost
+
+        emit_report(ctx, log_cost(ctx.open(), dataset))
+        return
     from influence_store.jobs.log import log as job
 
-    emit_report(ctx, job(ctx.open(), limit))
+    emit_report(ctx, job(ctx.open(), limit, dataset=dataset))
 
 
 @verb

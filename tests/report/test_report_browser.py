@@ -61,10 +61,7 @@ def test_tables_hold_the_numbers_of_the_facts(seen, whole):
     (card,) = facts.accuracy
     ranks = [row[0] for row in table(f"card-{card.fingerprint}")]
     assert ranks == [one.rank for one in card.rivals]
-    assert table("spent") == [
-        [one.runs, one.seconds, one.llm_passes, one.llm_tokens, one.embeddings, one.fills]
-        for one in facts.cost.spent
-    ]
+    assert table("spent") == [list(vars(one).values())[1:] for one in facts.cost.spent]
     assert table("curve") == [[one.picks, one.value, one.share] for one in facts.selection.curve]
     assert [row[0] for row in table("rivals")][:2] == [
         facts.selection.value,
