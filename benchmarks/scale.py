@@ -56,7 +56,7 @@ def main():
     parser.add_argument("folder", type=Path)
     parser.add_argument("--data", type=Path, help="JSON lines, .gz: instruction, input, output")
     parser.add_argument("--model", help="folder of the small LLM that labels")
-    parser.add_argument("--sizes", type=int, nargs="+", default=[10_000, 100_000, 1_000_000])
+    parser.add_argument("--sizes", type=int, nargs="+", default=[1_000, 10_000, 100_000, 1_000_000])
     parser.add_argument("--duplicates", action="store_true")
     parser.add_argument("--raw", nargs=2, metavar=("KIND", "SIZE"), help=argparse.SUPPRESS)
     asked = parser.parse_args()
