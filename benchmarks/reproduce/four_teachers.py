@@ -11,7 +11,8 @@ FOLDER/steps.txt; a stopped run goes on where it was. Two stores come out:
     FOLDER/full   a copy of it in which every pair and row is labelled too: the teachers themselves,
                   and the selections of 30 % by each of them
 
-FOLDER/selections.json names the selections, which `trial` compares.
+FOLDER/selections.json names the selections. The last two steps are trials of all of them against
+random sets and all data: with the probe (minutes), then with the LLM fine-tuned (an hour or two).
 """
 
 from __future__ import annotations
@@ -58,6 +59,9 @@ def main() -> None:
         full(*step)
     selections = {name: full.selection(*asked) for name, asked in selected().items()}
     (given.folder / "selections.json").write_text(json.dumps(selections, indent=1) + "\n")
+    named = [word for one in selections.values() for word in ("--selection", one)]
+    for how in trials(llm):
+        full("trial", "pool", *named, "--holdout", "exam", *how)
 
 
 @dataclass(frozen=True)
@@ -169,6 +173,14 @@ def selected() -> dict[str, Words]:
         **{name: (*first, *pairs, "--kernel", *kernel) for name, kernel in kernels.items()},
         **{name: (*first, "--objective", "top", "--by", by) for name, by in scores.items()},
     }
+
+
+def trials(llm: Path) -> Iterator[Words]:
+    """A linear probe on embeddings, and the small LLM itself, at the same number of tokens."""
+    rivals = "random,length,cosine-fl,full"
+    yield "--probe", "--arms", rivals, "--seeds", 5, "--random", 5
+    tuned = ("--model", llm, "--arms", "random,full,untrained", "--set", "step_tokens=800")
+    yield *tuned, "--held-out", 60, "--seeds", 3, "--random", 1, "--max-tokens", 160
 
 
 if __name__ == "__main__":
