@@ -4,7 +4,7 @@
 
 Two stores with the same 20,000 rows (hashing, 16 numbers) of which 500 have an imported score: one
 has 1 estimator of that score, trained and filled, the other 100. All by the commands a user types,
-in this process. Seconds (median of 5, after one that is not counted) to
+in this process. Seconds (median of 7, after one that is not counted) to
 
     open      open the store and resolve the head
     status    all of it
@@ -19,13 +19,13 @@ from __future__ import annotations
 
 import argparse
 import json
-import statistics
 import time
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 from click.testing import CliRunner
+from history import median_seconds
 
 from influence_store.cli import cli
 from influence_store.store.store import Store
@@ -44,7 +44,7 @@ MANIFEST = {
     "seed": 0,
     "code_version": "1",
 }
-ROWS, SCORED, NEW, REPEATS = 20_000, 500, 100, 5
+ROWS, SCORED, NEW = 20_000, 500, 100
 
 
 def main():
@@ -132,16 +132,6 @@ def measured(store, n):
     seconds["new rows"] = time.perf_counter() - began
     seconds["new rows, per estimator"] = seconds["new rows"] / n
     return seconds
-
-
-def median_seconds(step):
-    step()
-    seconds = []
-    for _ in range(REPEATS):
-        began = time.perf_counter()
-        step()
-        seconds.append(time.perf_counter() - began)
-    return statistics.median(seconds)
 
 
 if __name__ == "__main__":
