@@ -12,6 +12,7 @@ import re
 import signal
 import socket
 import threading
+import warnings
 from collections import deque
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -107,7 +108,9 @@ class RayExecutor:
     def _connect(self, address: str | None) -> None:
         own = {"num_cpus": self._workers or cores(), "object_store_memory": _OBJECT_STORE_BYTES}
         how = {"address": "local", **own} if address is None else {"address": address}
-        with _same_sigterm():
+        with _same_sigterm(), warnings.catch_warnings():
+            # Ray's processes are forked off and start another program at once.
+            warnings.filterwarnings("ignore", "lance is not fork-safe", UserWarning)
             try:
                 self._ray.init(
                     **how, include_dashboard=False, log_to_driver=False, logging_level="ERROR"
