@@ -127,7 +127,7 @@ def print_table(reports: dict[str, list[dict]]) -> None:
     for stage, found in reports.items():
         losses = [one["arms"][0]["loss"] for one in found]
         gaps = [
-            interval([against(one, kind)["difference"] for one in found])
+            interval([against(one, kind)["mean"] for one in found])
             for kind in ("random", "length", "full")
         ]
         maths = np.mean([one["maths"] for one in found])
@@ -143,8 +143,8 @@ def print_runs(reports: dict[str, list[dict]]) -> None:
             told = against(one, "random")
             low, high = told["low"], told["high"]
             print(
-                f"| {stage} | {seed} | {one['maths']:.0%} | {told['difference']:+.4f} "
-                f"| {low:+.4f} … {high:+.4f} | {told['words']} |"
+                f"| {stage} | {seed} | {one['maths']:.0%} | {told['mean']:+.4f} "
+                f"| {low:+.4f} … {high:+.4f} | {told['words'].partition(':')[0]} |"
             )
 
 
