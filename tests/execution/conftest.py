@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 
 import pytest
@@ -11,7 +12,12 @@ from influence_store.execution import LOCAL
 
 @pytest.fixture(scope="session")
 def cluster(backend):
-    """An executor with two workers on this machine."""
+    """An executor with two workers on this machine: `make test-ray`.
+
+    The whole suite leaves them out: starting a cluster and its workers takes two minutes.
+    """
+    if "INFLUENCE_STORE_TEST_RAY" not in os.environ:
+        pytest.skip("no cluster is started: make test-ray")
     pytest.importorskip("ray", reason="pip install 'influence-store[ray]'")
     import shop
     from ray import cloudpickle

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import replace
 
 import numpy as np
@@ -96,10 +95,6 @@ def test_a_worker_that_is_killed_with_a_shard_in_its_hands_loses_nothing(
     copied.database.close()
 
 
-@pytest.mark.skipif(
-    "INFLUENCE_STORE_TEST_RAY" not in os.environ,
-    reason="a minute of dying workers: INFLUENCE_STORE_TEST_RAY=1 runs it",
-)
 def test_a_shard_that_ends_every_worker_is_named_and_what_came_before_stays(demo, cluster, lethal):
     with pytest.raises(WorkerLost, match=r"shard \d+ ended 3 workers"):
         embedded(demo, Deadly(cluster, lethal(20)))
