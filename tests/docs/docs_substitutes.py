@@ -57,7 +57,7 @@ APART = [
     Apart("docs/sharing.md", "influence-store --profile team ingest", POSTGRES),
     Apart("docs/sharing.md", "influence-store --profile team embed", POSTGRES),
     Apart("docs/sharing.md", "influence-store pull s3://other-team/influence", S3),
-    Apart("docs/scale.md", "python benchmarks/scale.py", "takes an hour"),
+    Apart("docs/scale.md", "python benchmarks/scale.py", "takes an hour and a model"),
     Apart("docs/scale.md", "python benchmarks/cost_model.py", "writes the page itself"),
     Apart("docs/how-to/team-store.md", "influence-store --store s3://bucket/influence init", S3),
     Apart("docs/how-to/team-store.md", "influence-store --profile team", POSTGRES),
