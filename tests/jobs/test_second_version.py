@@ -35,6 +35,11 @@ def second(stages, tmp_path, write_rows):
     return run, ["ingest", str(more), "--dataset", "demo", "--removed", str(gone)]
 
 
+def counts(run):
+    """What a run spent, but for the seconds, which differ each time."""
+    return {name: n for name, n in run["cost"].items() if not name.endswith("seconds")}
+
+
 def test_exactly_the_new_rows_are_embedded_and_filled(second, counted):
     run, command = second
     told = run.json(*command)
@@ -44,8 +49,8 @@ def test_exactly_the_new_rows_are_embedded_and_filled(second, counted):
         80 + NEW - REMOVED, NEW, 80 - REMOVED, REMOVED, REPEATED,
     )  # fmt: skip
     last = {one["verb"]: one for one in reversed(run.json("log")["runs"])}
-    assert last["embed"]["cost"] == {"embeddings": NEW}
-    assert last["fill"]["cost"] == {"fills": NEW}
+    assert counts(last["embed"]) == {"embeddings": NEW}
+    assert counts(last["fill"]) == {"fills": NEW}
     assert not any(one["cost"].get("llm_passes") for one in run.json("log")["runs"][:3])
 
 
