@@ -21,12 +21,10 @@ import argparse
 import gzip
 import json
 import random
-import shlex
-import subprocess
-import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
+
+from in_process import Verbs, Words
 
 from influence_store.demo.models import demo_embedder, demo_llm
 
@@ -57,40 +55,11 @@ def main() -> None:
         seed(*step)
     for step in (("restore", given.folder / "copy"), *labelled(llm)):
         full(*step)
-    selections = {name: full.selection(*asked) for name, asked in selected().items()}
+    selections = {name: full.asked(*asked)["id"] for name, asked in selected().items()}
     (given.folder / "selections.json").write_text(json.dumps(selections, indent=1) + "\n")
     named = [word for one in selections.values() for word in ("--selection", one)]
     for how in trials(llm):
         full("trial", "pool", *named, "--holdout", "exam", *how)
-
-
-@dataclass(frozen=True)
-class Verbs:
-    """Runs verbs of the command line against a store, each of them once."""
-
-    folder: Path
-    store: str
-
-    def __call__(self, *words: object) -> None:
-        told = shlex.join([self.store, *map(str, words)])
-        steps = self.folder / "steps.txt"
-        if steps.exists() and told in steps.read_text().splitlines():
-            return
-        print(f"$ influence-store --store {told}", flush=True)
-        subprocess.run(self._command(*words), check=True)
-        with steps.open("a") as file:
-            file.write(told + "\n")
-
-    def selection(self, *words: object) -> str:
-        """The id of the selection that `select` makes, or has made."""
-        told = subprocess.run(
-            self._command(*words, "--json"), check=True, stdout=subprocess.PIPE, text=True
-        )
-        return str(json.loads(told.stdout)["id"])
-
-    def _command(self, *words: object) -> list[str]:
-        store = str(self.folder / self.store)
-        return [sys.executable, "-m", "influence_store.cli", "--store", store, *map(str, words)]
 
 
 def write_data(data: Path, folder: Path) -> None:
@@ -108,9 +77,6 @@ def write_data(data: Path, folder: Path) -> None:
     for name, part in parts.items():
         path = folder / f"{name}.jsonl"
         path.write_text("".join(json.dumps(row) + "\n" for row in part))
-
-
-Words = tuple[object, ...]
 
 
 def prepared(folder: Path, encoder: Path) -> Iterator[Words]:

@@ -87,7 +87,9 @@ def pieces_of(question: Question, memory: int) -> tuple[int, int] | None:
     n = len(question.version.bits)
     if question.path != "partitioned":
         if asked:
-            raise UsageError("--parts belongs to --path partitioned", hint="add it")
+            raise UsageError(
+                "--parts belongs to another path", hint="add: --path partitioned, or drop --parts"
+            )
         return None
     cells, most = cells_for(n, memory // 2, HALF_BYTES_PER_PAIR)
     if asked and asked > n:

@@ -205,7 +205,7 @@ def test_a_selection_in_parts_knows_what_it_cannot_keep(run):
         run(*parts, "--from", run.json("select", "pool", "--budget", "2")["id"])
     with pytest.raises(UsageError, match="81 parts of 80 samples"):
         run(*parts, "--parts", "81")
-    with pytest.raises(UsageError, match="--parts belongs to --path partitioned"):
+    with pytest.raises(UsageError, match="--parts belongs to another path"):
         run("select", "pool", "--budget", "9", "--parts", "4")
 
 
