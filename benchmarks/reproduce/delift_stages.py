@@ -24,7 +24,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-from in_process import Verbs, Words
+from in_process import Verbs, Words, folder_of_steps
 from pruning_curves import interval
 
 import influence_store.api
@@ -55,7 +55,7 @@ TRIAL = ("--probe", "--arms", "random,length,full", "--seeds", 3, "--random", 5)
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("folder", type=Path)
+    parser.add_argument("folder", type=folder_of_steps)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--seeds", type=int, default=3)
     given = parser.parse_args()

@@ -24,7 +24,7 @@ import random
 from collections.abc import Iterator
 from pathlib import Path
 
-from in_process import Verbs, Words
+from in_process import Verbs, Words, folder_of_steps
 
 from influence_store.demo.models import demo_embedder, demo_llm
 
@@ -44,7 +44,7 @@ CHECKPOINTS = [
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("folder", type=Path)
+    parser.add_argument("folder", type=folder_of_steps)
     parser.add_argument("--data", type=Path, required=True)
     given = parser.parse_args()
     given.folder.mkdir(parents=True, exist_ok=True)

@@ -15,6 +15,11 @@ from influence_store.cli import cli
 Words = tuple[object, ...]
 
 
+def folder_of_steps(told: str) -> Path:
+    """FOLDER as an absolute path: a step is known by its words, wherever one stands."""
+    return Path(told).resolve()
+
+
 @dataclass(frozen=True)
 class Verbs:
     """Runs verbs against FOLDER/STORE; FOLDER/steps.txt tells which need not be run again."""

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from in_process import Verbs, Words
+from in_process import Verbs, Words, folder_of_steps
 from scipy.stats import t as student
 from sklearn.linear_model import LogisticRegression
 
@@ -81,7 +81,7 @@ class Curves:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("folder", type=Path)
+    parser.add_argument("folder", type=folder_of_steps)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--methods", nargs="+", choices=tuple(HOW), default=METHODS)
