@@ -101,7 +101,7 @@ def report_facts(
         contents=contents(store, rows),
         influence=influence(store, rows, columns),
         accuracy=accuracy(store, rows),
-        cost=cost(store, rows, columns),
+        cost=cost(store, version.dataset),
         selection=selection_facts(store, rows, chosen),
         overlap=overlap(rows, columns),
         examples=examples(store, rows, column, chosen),

@@ -103,9 +103,9 @@ class Spent:
 class Everything:
     """What labelling all of it would take with one method, beside what was labelled.
 
-    `cells` are rows, or ordered pairs of two rows; `labelled` of them have a stored value.
-    `seconds_per_cell` was measured in this store's runs, None where no run measured it; the
-    `seconds` of all cells are extrapolated from it.
+    `cells` are rows, or pairs of a row and a target; the store's runs labelled `labelled` of them.
+    `seconds_per_cell` was measured in these, None where none took it down; the `seconds` of all
+    cells, and of the fine-tuning that the method needs, are extrapolated from it.
     """
 
     method: str

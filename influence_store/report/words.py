@@ -142,7 +142,7 @@ def of_everything(one: Everything) -> str:
         f"({share(one.labelled / one.cells if one.cells else None)})."
     )
     if one.seconds_per_cell is None or one.seconds is None:
-        return f"{told} No run measured this method alone, so nothing is extrapolated."
+        return f"{told} No run took its time down, so nothing is extrapolated."
     return (
         f"{told} Runs took {number(one.seconds_per_cell)} s for each; at that pace all would take "
         f"about {seconds(one.seconds)} (extrapolated, on that machine)."
