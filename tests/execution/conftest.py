@@ -32,3 +32,17 @@ def cluster(backend):
 def executor(request):
     """Each of the engines."""
     return LOCAL if request.param == "local" else request.getfixturevalue("cluster")
+
+
+@pytest.fixture
+def lethal(tmp_path):
+    """A folder that ends so many workers as it is told."""
+
+    def make(deaths):
+        folder = tmp_path / "deaths"
+        folder.mkdir()
+        for k in range(deaths):
+            (folder / str(k)).touch()
+        return str(folder)
+
+    return make
