@@ -131,11 +131,19 @@ def label(
     methods = workshop.methods(names)
     if pairwise and design == ACTIVE:
         return label_active(store, version, targets or version, methods[0], budget, choice.seed)
+    at = MethodsAt.of(names, str(version), choice, workshop.device)
     if pairwise:
         return label_pairs(
-            store, version, targets or version, methods[0], budget, choice.seed, design=design
+            store,
+            version,
+            targets or version,
+            methods[0],
+            budget,
+            choice.seed,
+            design=design,
+            executor=executor,
+            sent=at,
         )
-    at = MethodsAt.of(names, str(version), choice, workshop.device)
     return _label_rows(store, version, workshop, methods, budget, at, targets, subtask_by, executor)
 
 

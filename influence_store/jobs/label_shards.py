@@ -88,10 +88,6 @@ def check_sendable(names: Sequence[str], *, active: bool = False, again: bool = 
     for name in names:
         if name == STATES:
             raise UsageError(f"--method {name} works in one process", hint="leave --engine out")
-        if METHODS.get(name).spec.kind == "pairwise":
-            raise UsageError(
-                f"{name} asks about pairs, which works in one process", hint="leave --engine out"
-            )
         if lacking := set(METHODS.get(name).spec.needs) - _SENT:
             able = [
                 one

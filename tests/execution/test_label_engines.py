@@ -10,7 +10,7 @@ from sqlmodel import select
 
 from influence_store.errors import Incompatible, UsageError
 from influence_store.execution import LOCAL
-from influence_store.jobs import measure_rows
+from influence_store.jobs import label_pairs, measure_rows
 from influence_store.jobs.budget import Budget
 from influence_store.jobs.gc import gc
 from influence_store.jobs.label import label
@@ -68,6 +68,31 @@ def test_rows_are_the_same_blocks_and_the_same_bill(twins, tiny_llm, cluster):
     assert reports[1].cpu_seconds > 0
 
 
+def test_pairs_are_the_same_blocks_and_the_same_bill_after_a_worker_was_killed(
+    twins, tiny_llm, cluster, lethal, monkeypatch
+):
+    monkeypatch.setattr(label_pairs, "LEAST_PAIRS", 40)
+    here, there = twins
+    engines = LOCAL, Deadly(cluster, lethal(1))
+    facts = [
+        label(
+            store,
+            store.version("demo"),
+            ["delift"],
+            ModelChoice(str(tiny_llm)),
+            Budget(pairs=144),
+            executor=engine,
+        ).facts()
+        for store, engine in zip(twins, engines, strict=True)
+    ]
+    assert without_clock(facts[0]) == without_clock(facts[1])
+    assert facts[1]["scored"] > 130
+    assert len(contents(here, "pairs")) == 4
+    for kind in ("pairs", "llm-state"):
+        assert contents(here, kind) == contents(there, kind)
+    assert bills(here) == bills(there)
+
+
 def test_a_worker_killed_with_labelled_rows_in_its_hands_loses_nothing(
     twins, tiny_llm, cluster, lethal
 ):
@@ -86,7 +111,6 @@ def test_a_worker_killed_with_labelled_rows_in_its_hands_loses_nothing(
     [
         (["perplexity", "less"], {}, "less cannot be asked by --engine ray: it needs checkpoints"),
         (["llm-state"], {}, "llm-state works in one process"),
-        (["delift"], {}, "delift asks about pairs"),
         (["delift"], {"active": True}, "--design active works in one process"),
         (["delift"], {"again": True}, "--again works in one process"),
     ],
@@ -97,7 +121,7 @@ def test_what_a_worker_cannot_do_is_refused(names, how, found):
 
 
 def test_methods_that_ask_a_model_as_it_is_can_be_sent():
-    check_sendable(["perplexity", "ifd", "rds"])
+    check_sendable(["perplexity", "ifd", "rds", "delift"])
 
 
 def test_a_model_that_changed_on_the_way_to_a_worker_is_refused():
