@@ -265,11 +265,9 @@ class Asking:
 def _shards(
     todo: Sequence[tuple[int, tuple[int, ...]]], served: tuple[int, ...], deadline: float | None
 ) -> Iterator[PairsShard]:
-    """Whole sources, as a source is read once for all its targets; no more once time is over."""
+    """Whole sources, as one is read once for all its targets; one shard, then more in time."""
     left = iter(todo)
     for size in shard_sizes(LEAST_PAIRS, MOST_PAIRS):
-        if not in_time(deadline):
-            return
         asked: list[tuple[int, tuple[int, ...]]] = []
         while sum(len(targets) for _, targets in asked) < size:
             if (source := next(left, None)) is None:
@@ -278,3 +276,5 @@ def _shards(
         if not asked:
             return
         yield PairsShard(tuple(asked), served)
+        if not in_time(deadline):
+            return

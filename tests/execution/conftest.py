@@ -24,6 +24,8 @@ def cluster(backend):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ResourceWarning)
         warnings.simplefilter("ignore", DeprecationWarning)
+        # Where a test before these has loaded it: Ray forks only to run another program.
+        warnings.filterwarnings("ignore", message="lance is not fork-safe")
         with RayExecutor(workers=2) as executor:
             yield executor
 
