@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from influence_store.meter import Taken
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
@@ -15,6 +17,8 @@ class LocalExecutor:
     """Works with what this process has open; starts nothing."""
 
     elsewhere = False
+    workers = 1
+    taken = Taken()
 
     def map(
         self,

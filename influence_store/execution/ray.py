@@ -15,12 +15,13 @@ import threading
 import warnings
 from collections import deque
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from influence_store.cores import cores
 from influence_store.errors import Incompatible, InfluenceStoreError, Unreachable, WorkerLost
 from influence_store.extras import require
+from influence_store.meter import Meter, Taken
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -54,6 +55,7 @@ class RayExecutor:
     elsewhere = True
 
     def __init__(self, address: str | None = None, workers: int | None = None) -> None:
+        self.taken = Taken()
         # It would otherwise tell its makers of every start.
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
@@ -71,6 +73,11 @@ class RayExecutor:
         self._dismiss()
         if self._ours:
             self._ray.shutdown()
+
+    @property
+    def workers(self) -> int:
+        """As many as may take part."""
+        return self._workers or int(self._ray.cluster_resources().get("CPU", 1))
 
     def map(
         self,
@@ -96,7 +103,8 @@ class RayExecutor:
                     if isinstance(result, _Lost):
                         queue.appendleft(attempt.again(result))
                     else:
-                        done[attempt.index] = result
+                        done[attempt.index], taken = result
+                        self.taken += taken
                 while told in done:
                     yield done.pop(told)
                     told += 1
@@ -240,7 +248,7 @@ class _Crew:
 
     def _result(self, future: Any) -> Any:
         try:
-            failed, result, warnings = self._ray.get(future)
+            failed, result, warnings, taken = self._ray.get(future)
         except self._ray.exceptions.RayTaskError:
             raise
         except self._ray.exceptions.RayError as error:
@@ -249,7 +257,7 @@ class _Crew:
             _log.warning("%s", warning)
         if failed:
             raise result
-        return result
+        return result, taken
 
 
 class _Worker:
@@ -263,15 +271,16 @@ class _Worker:
     def ready(self) -> None:
         """Answers as soon as the process runs."""
 
-    def do(self, shard: Any, slot: Any) -> tuple[bool, Any, list[str]]:
-        """(failed, result or error of ours, warnings on the way)."""
+    def do(self, shard: Any, slot: Any) -> tuple[bool, Any, list[str], Taken]:
+        """(failed, result or error of ours, warnings on the way, CPU and GPU seconds)."""
+        meter = Meter()
         try:
             if self._hands is None:
                 self._hands = self._work.open()
             answer = (False, self._work.do(self._hands, shard, slot))
         except InfluenceStoreError as error:
             answer = (True, error)
-        return *answer, self._heard.told()
+        return *answer, self._heard.told(), replace(meter.stop(), wall=0.0)
 
 
 class _Heard(logging.Handler):

@@ -22,12 +22,16 @@ def spread(
 ) -> Iterator[ResultT]:
     """One result per shard of the run, in their order; see `Executor.map`.
 
-    Fenced if a worker failed and the run had lost its claim: its files may be gone by then.
+    What workers elsewhere take is counted as the run's. Fenced if a worker failed and the run had
+    lost its claim: its files may be gone by then.
     """
     results = executor.map(work, shards, run.slot, here)
+    counted = executor.taken
     while True:
         with run.or_fenced():
             result = next(results, _END)
+        run.count(executor.taken - counted)
+        counted = executor.taken
         if result is _END:
             return
         yield result  # type: ignore[misc]

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
+    from influence_store.meter import Taken
     from influence_store.store.runs import Slot
 
 HandsT = TypeVar("HandsT")
@@ -48,6 +49,13 @@ class Executor(Protocol):
 
     #: Whether others than this process work, and `here` is not touched.
     elsewhere: bool
+    #: CPU and GPU seconds that others have taken so far; this process counts its own.
+    taken: Taken
+
+    @property
+    def workers(self) -> int:
+        """How many shards may be at work at once."""
+        ...
 
     def map(
         self,

@@ -139,7 +139,7 @@ def label_active(
             changes=tuple(changes),
             stopped=stopped,
         )
-        run.report(report.facts(), method.ledger.facts())
+        run.report(report.facts(), asking.spent)
     return report
 
 

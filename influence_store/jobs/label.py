@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from influence_store.errors import UsageError
+from influence_store.execution import LOCAL
 from influence_store.influence import METHODS
 from influence_store.influence.design import COMPLETE
 from influence_store.jobs.active import ACTIVE, ActiveReport, label_active
@@ -20,11 +21,12 @@ from influence_store.jobs.label_pairs import PairsReport, check_design, label_pa
 from influence_store.jobs.label_plan import plan
 from influence_store.jobs.label_rows import (
     Column,
-    RowsAtWork,
     columns_of,
     row_order,
 )
+from influence_store.jobs.label_shards import MethodsAt, check_sendable
 from influence_store.jobs.llm_state import KIND, StateReport, label_states
+from influence_store.jobs.measure_rows import RowsAtWork, all_of
 from influence_store.jobs.methods import ModelChoice, Workshop
 from influence_store.jobs.reduce import reduce_to_targets
 from influence_store.schema.identity import fingerprint
@@ -33,8 +35,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
+    from influence_store.execution import Executor
     from influence_store.jobs.cost import CostPlan
-    from influence_store.protocols import Ledger
     from influence_store.store.store import Store
     from influence_store.store.versions import Version
 
@@ -97,14 +99,18 @@ def label(
     subtask_by: str | None = None,
     design: str = COMPLETE,
     plan_only: bool = False,
+    executor: Executor = LOCAL,
 ) -> PairsReport | ActiveReport | RowsReport | CostPlan:
     """Measure the methods called `names` on `version`, as far as `budget` goes.
 
     Pointwise methods give one number per row; bilinear ones a vector per row and, with `targets`,
     the help for them; a pairwise method is asked about a seed of pairs, laid out by `design`. What
     is known already, from any run or dataset, is not asked again; what does not fit the model is
-    null, never cut. `plan_only` measures what it would cost and writes nothing.
+    null, never cut. `plan_only` measures what it would cost and writes nothing. UsageError for
+    what an `executor` elsewhere cannot do.
     """
+    if executor.elsewhere:
+        check_sendable(names, active=design == ACTIVE)
     kinds = [METHODS.get(name).spec.kind for name in names]
     pairwise = "pairwise" in kinds
     budget.check(pairs=pairwise)
@@ -125,11 +131,20 @@ def label(
     methods = workshop.methods(names)
     if pairwise and design == ACTIVE:
         return label_active(store, version, targets or version, methods[0], budget, choice.seed)
+    at = MethodsAt.of(names, str(version), choice, workshop.device)
     if pairwise:
         return label_pairs(
-            store, version, targets or version, methods[0], budget, choice.seed, design=design
+            store,
+            version,
+            targets or version,
+            methods[0],
+            budget,
+            choice.seed,
+            design=design,
+            executor=executor,
+            sent=at,
         )
-    return _label_rows(store, version, workshop, methods, budget, choice.seed, targets, subtask_by)
+    return _label_rows(store, version, workshop, methods, budget, at, targets, subtask_by, executor)
 
 
 def label_by_options(
@@ -149,6 +164,7 @@ def label_by_options(
     cache: Path,
     design: str | None = None,
     again: int | None = None,
+    executor: Executor = LOCAL,
     **how_much: Any,
 ) -> PairsReport | ActiveReport | RowsReport | CostPlan | StateReport | AgreementReport:
     """`label` as the command line says it; `llm-state` is the one column without a budget."""
@@ -189,6 +205,7 @@ def label_by_options(
         subtask_by=subtasks,
         design=design or COMPLETE,
         plan_only=plan_only,
+        executor=executor,
     )
 
 
@@ -204,25 +221,21 @@ def _label_rows(
     workshop: Workshop,
     methods: Sequence[Any],
     budget: Budget,
-    seed: int,
+    at: MethodsAt,
     targets: Version | None,
     subtask_by: str | None,
+    executor: Executor,
 ) -> RowsReport:
-    began, cpu_began = time.monotonic(), time.process_time()
+    began, cpu_began = time.monotonic(), time.process_time() + executor.taken.cpu
+    seed = at.choice.seed
     deadline = began + 60 * budget.minutes if budget.minutes is not None else None
     columns = columns_of(store, methods)
-    ledgers = list({id(method.ledger): method.ledger for method in methods}.values())
-    before = _total(ledgers)  # fine-tuning stands in its own run
-
-    def spent() -> dict[str, int]:
-        return {name: count - before[name] for name, count in _total(ledgers).items()}
-
     rows = row_order(store, version, seed)[: budget.n_rows(len(version.bits))]
     asked = [*columns.points, *columns.sources]
     scope = fingerprint({"producers": [c.producer.fingerprint for c in asked]})
     params = {"dataset": str(version), "methods": [m.spec.name for m in methods], "seed": seed}
     with store.claim("label", f"label:{scope}:{version.dataset}", params) as run:
-        work = RowsAtWork(store, run, spent)
+        work = RowsAtWork(store, run, all_of(columns), at, executor)
         work.fill(asked, rows, deadline)
         reduced: list[str] = []
         if targets is not None and columns.targets:
@@ -239,7 +252,6 @@ def _label_rows(
                     subtask_by=subtask_by,
                 )
                 reduced.append(made.name)
-        total = spent()
         report = RowsReport(
             dataset=str(version),
             targets=str(targets) if targets else None,
@@ -247,26 +259,18 @@ def _label_rows(
             columns=tuple(column.facts() for column in _distinct([*asked, *columns.targets])),
             reduced=tuple(reduced),
             notes=tuple(workshop.notes),
-            llm_passes=total["llm_passes"],
-            llm_tokens=total["llm_tokens"],
+            llm_passes=work.spent.get("llm_passes", 0),
+            llm_tokens=work.spent.get("llm_tokens", 0),
             seconds=time.monotonic() - began,
-            cpu_seconds=time.process_time() - cpu_began,
+            cpu_seconds=time.process_time() + executor.taken.cpu - cpu_began,
         )
-        run.report(report.facts(), total)
+        run.report(report.facts(), work.spent)
     return report
 
 
 def _distinct(columns: Sequence[Column]) -> list[Column]:
     """Those that were asked for anything: target columns only when there were targets."""
     return [column for column in columns if column.scored or column.reused]
-
-
-def _total(ledgers: Sequence[Ledger]) -> dict[str, int]:
-    sums: dict[str, int] = {}
-    for ledger in ledgers:
-        for name, count in ledger.facts().items():
-            sums[name] = sums.get(name, 0) + count
-    return sums
 
 
 def _line(column: dict[str, Any]) -> str:

@@ -1,41 +1,44 @@
 """`label` for pairwise methods: a seed of pairs, asked source by source.
 
-base passes for the seed's samples → one source after another against all its targets
-→ publish every few seconds, so that a killed run loses one batch and pays for nothing twice
+base passes for the seed's samples → sources in shards by count, each against all its targets
+→ published as they come, so that a killed run loses one shard and pays for nothing twice
 """
 
 from __future__ import annotations
 
 import time
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
-import pyarrow as pa
 from pyroaring import BitMap
 
-from influence_store.errors import NotFound
+from influence_store.errors import NotFound, UsageError
+from influence_store.execution import LOCAL, StoreAt, spread
 from influence_store.influence.design import COMPLETE, DESIGNS
+from influence_store.jobs.ask_pairs import AskingPairs, BaseShard, Hands, PairsShard
 from influence_store.jobs.cells import content_ids
-from influence_store.jobs.llm_state import compute_states, read_states, state_producer
-from influence_store.jobs.samples import read_samples
+from influence_store.jobs.label_shards import added, in_time, shard_sizes
+from influence_store.jobs.llm_state import CHUNK_ROWS, state_producer
+from influence_store.jobs.samples import chunks
 from influence_store.progress import progress
-from influence_store.schema import tables
 
 if TYPE_CHECKING:
-    from influence_store.influence.base import LlmState
-    from influence_store.influence.delift import Delift
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from influence_store.execution import Executor
+    from influence_store.jobs.ask_pairs import Answered
     from influence_store.jobs.budget import Budget
-    from influence_store.protocols import Doubles, Ids, PairwiseInfluence
+    from influence_store.jobs.label_shards import MethodsAt
+    from influence_store.protocols import Doubles, PairwiseInfluence
     from influence_store.schema.catalog import Producer
-    from influence_store.schema.sample import Sample
     from influence_store.store.runs import ActiveRun
     from influence_store.store.store import Store
     from influence_store.store.versions import Version
 
-#: Seconds of LLM work between two publications: what a kill can cost.
-FLUSH_SECONDS = 20.0
+#: Pairs per published block, from the first to the largest, to the end of a source.
+LEAST_PAIRS, MOST_PAIRS = 128, 4096
 #: Pairs timed before `--minutes` is turned into a number of pairs.
 _CALIBRATION_PAIRS = 64
 
@@ -86,20 +89,23 @@ def label_pairs(
     seed: int,
     *,
     design: str = COMPLETE,
+    executor: Executor = LOCAL,
+    sent: MethodsAt | None = None,
 ) -> PairsReport:
     """Fill the seed of `method` with sources from `version` and targets from `targets`.
 
     `design` is a name in `influence.design.DESIGNS`; NotFound for any other. Pairs that are known
     already, from any run or dataset, are not asked again. A pair that does not fit the LLM is
-    stored as null, never cut; a sample is never paired with itself.
+    stored as null, never cut; a sample is never paired with itself. UsageError for a method that
+    an `executor` elsewhere cannot be sent: `sent` says how its workers open it.
     """
-    began, cpu_began = time.monotonic(), time.process_time()
+    began, cpu_began = time.monotonic(), time.process_time() + executor.taken.cpu
     check_design(design)
     producer = pairs_producer(store, method)
     params = {"sources": str(version), "targets": str(targets), "seed": seed, "design": design}
     params |= asdict(budget)
     with store.claim("label", label_scope(producer, version, targets), params) as run:
-        asking = Asking(store, run, method, producer)
+        asking = Asking(store, run, method, producer, executor, sent)
         pace, deadline = 1.0, None
         if budget.minutes is not None:
             few = seed_pairs(store, version, targets, _CALIBRATION_PAIRS, seed, design)
@@ -108,9 +114,10 @@ def label_pairs(
         n_pairs = budget.n_pairs(len(version.bits), len(targets.bits), pace)
         pairs = seed_pairs(store, version, targets, n_pairs, seed, design)
         pace = asking.ask(pairs, deadline)
-        took = (time.monotonic() - began, time.process_time() - cpu_began)
+        cpu = time.process_time() + executor.taken.cpu - cpu_began
+        took = (time.monotonic() - began, cpu)
         report = asking.report(version, targets, design, pairs, pace, took)
-        run.report(report.facts(), method.ledger.facts())
+        run.report(report.facts(), asking.spent)
     return report
 
 
@@ -151,41 +158,49 @@ def known_pairs(store: Store, method: PairwiseInfluence[Any], pairs: pl.DataFram
 
 
 class Asking:
-    """One run's way through its pairs; counts what was paid for and what was known."""
+    """One run's way through its pairs; counts what was paid for and what was known.
+
+    `sent` says how workers open the method; None for one that was given, which is asked here.
+    """
 
     def __init__(
-        self, store: Store, run: ActiveRun, method: PairwiseInfluence[Any], producer: Producer
+        self,
+        store: Store,
+        run: ActiveRun,
+        method: PairwiseInfluence[Any],
+        producer: Producer,
+        executor: Executor = LOCAL,
+        sent: MethodsAt | None = None,
     ) -> None:
-        self._store, self._run, self._method, self._producer = store, run, method, producer
+        base = getattr(method, "base", None)
+        if executor.elsewhere and (base is None or sent is None):
+            raise UsageError(
+                f"{producer.name} keeps nothing that workers could share",
+                hint="leave --engine out",
+            )
+        self._store, self._run, self._producer, self._executor = store, run, producer, executor
+        self._outputs = method.spec.outputs
+        self._base = None if base is None else state_producer(store, base)
+        self._hands = Hands(store, method, producer, self._base)
+        prints = (producer.fingerprint, self._base.fingerprint if self._base else "")
+        self._work = AskingPairs(StoreAt.of(store), sent, prints)
         self.scored = self.reused = self.null = 0
+        self.spent: dict[str, int] = {}
 
     def ask(self, pairs: pl.DataFrame, deadline: float | None) -> float:
         """Score the `source`, `target` sids that are not known; return the seconds of one pair."""
-        sources = pairs["source"].unique(maintain_order=True).to_numpy()
-        targets = pairs["target"].unique(maintain_order=True).to_numpy()
-        state = self._prepare(sources, targets)
-        places = {sid: k for k, sid in enumerate(targets.tolist())}
+        served = tuple(pairs["target"].unique(maintain_order=True).to_list())
         todo = self._unknown(pairs)
-        before, began = self.scored, time.monotonic()
-        pending: list[pl.DataFrame] = []
-        flushed = began
-        n_pairs = sum(len(asked) for _, asked in todo)
+        if self._base is not None:
+            self._base_passes(pairs)
+        n_pairs, before, seconds = sum(len(asked) for _, asked in todo), self.scored, 0.0
         with progress("labelling", n_pairs, "pairs") as advance:
-            for (source, asked), sample in zip(
-                todo, self._samples(np.array([s for s, _ in todo], np.int64)), strict=True
-            ):
-                values = self._method.score(state, sample, np.array([places[t] for t in asked]))
-                pending.append(pl.DataFrame({"source": source, "target": asked, **values}))
-                self.scored += len(asked)
-                advance(len(asked))
-                now = time.monotonic()
-                if now - flushed > FLUSH_SECONDS:
-                    self._publish(pending)
-                    pending, flushed = [], now
-                if deadline is not None and now > deadline:
-                    break
-        self._publish(pending)
-        return (time.monotonic() - began) / max(1, self.scored - before)
+            for done in self._answers(_shards(todo, served, deadline)):
+                seconds += done.seconds
+                self.scored += done.block.n_rows
+                self.null += done.null
+                advance(done.block.n_rows)
+        return seconds / max(1, self.scored - before) / self._executor.workers
 
     def values(self, pairs: pl.DataFrame, output: str) -> Doubles:
         """The stored values of `pairs`, in their order, (p,); NaN where null or not asked yet."""
@@ -208,57 +223,58 @@ class Asking:
             targets=str(targets),
             method=self._producer.name,
             design=design,
-            outputs=self._method.spec.outputs,
+            outputs=self._outputs,
             fingerprint=self._producer.fingerprint,
             sources=pairs["source"].n_unique(),
             target_rows=pairs["target"].n_unique(),
             scored=self.scored,
             reused=self.reused,
             null=self.null,
-            llm_passes=self._method.ledger.llm_passes,
-            llm_tokens=self._method.ledger.llm_tokens,
+            llm_passes=self.spent.get("llm_passes", 0),
+            llm_tokens=self.spent.get("llm_tokens", 0),
             seconds=took[0],
             cpu_seconds=took[1],
             seconds_per_pair=pace,
         )
 
-    def _prepare(self, sources: Ids, targets: Ids) -> Any:
-        """The method's state for the targets; base passes that it can share are kept as facts."""
-        base: LlmState | None = getattr(self._method, "base", None)
-        if base is None:
-            return self._method.prepare(self._samples(targets))
-        producer = state_producer(self._store, base)
-        seed = BitMap(sources.astype(np.uint32)) | BitMap(targets.astype(np.uint32))
-        compute_states(self._store, self._run, base, producer, seed)
-        known = read_states(self._store, producer, targets)
-        return cast("Delift", self._method).prepare_from(self._samples(targets), known)
+    def _base_passes(self, pairs: pl.DataFrame) -> None:
+        """Read samples once alone where nobody has; what that gives is kept as facts."""
+        assert self._base is not None
+        assert self._base.id is not None
+        sids = pl.concat([pairs["source"], pairs["target"]]).unique().to_numpy()
+        missing = BitMap(sids.astype(np.uint32)) - self._store.covered(self._base.id)
+        for _ in self._answers(BaseShard(part) for part in chunks(missing, CHUNK_ROWS)):
+            pass
 
-    def _unknown(self, wanted: pl.DataFrame) -> list[tuple[int, list[int]]]:
+    def _answers(self, shards: Iterable[BaseShard | PairsShard]) -> Iterator[Answered]:
+        """What came of each shard, once it is published."""
+        for done in spread(self._executor, self._run, self._work, shards, self._hands):
+            self.spent = added(self.spent, done.spent)
+            self._run.publish([done.block], spent=self.spent)
+            yield done
+
+    def _unknown(self, wanted: pl.DataFrame) -> list[tuple[int, tuple[int, ...]]]:
         """Per source, in the order of the seed, the targets to ask about."""
         known = self._store.pairs(self._producer).select("source", "target")
         todo = wanted.join(known, on=["source", "target"], how="anti", maintain_order="left")
         self.reused += wanted.height - todo.height
         grouped = todo.group_by("source", maintain_order=True).agg("target")
-        return [(row["source"], row["target"]) for row in grouped.to_dicts()]
+        return [(row["source"], tuple(row["target"])) for row in grouped.to_dicts()]
 
-    def _samples(self, sids: Ids) -> list[Sample]:
-        found, samples = read_samples(self._store, BitMap(sids.astype(np.uint32)))
-        by_sid = dict(zip(found.tolist(), samples, strict=True))
-        return [by_sid[sid] for sid in sids.tolist()]
 
-    def _publish(self, pending: list[pl.DataFrame]) -> None:
-        if not pending:
+def _shards(
+    todo: Sequence[tuple[int, tuple[int, ...]]], served: tuple[int, ...], deadline: float | None
+) -> Iterator[PairsShard]:
+    """Whole sources, as one is read once for all its targets; one shard, then more in time."""
+    left = iter(todo)
+    for size in shard_sizes(LEAST_PAIRS, MOST_PAIRS):
+        asked: list[tuple[int, tuple[int, ...]]] = []
+        while sum(len(targets) for _, targets in asked) < size:
+            if (source := next(left, None)) is None:
+                break
+            asked.append(source)
+        if not asked:
             return
-        schema = tables.pairs(self._method.spec.outputs)
-        frame = pl.concat(pending)
-        columns = [
-            frame[field.name].fill_nan(None) if field.nullable else frame[field.name]
-            for field in schema
-        ]
-        self.null += columns[-1].null_count()
-        batch = pa.record_batch(
-            [c.to_arrow().cast(f.type) for c, f in zip(columns, schema, strict=True)], schema=schema
-        )
-        bits = BitMap(frame["source"].unique().to_numpy().astype(np.uint32))
-        block = self._run.stage("pairs", [batch], schema, bits, producer_id=self._producer.id)
-        self._run.publish([block], spent=self._method.ledger.facts())
+        yield PairsShard(tuple(asked), served)
+        if not in_time(deadline):
+            return

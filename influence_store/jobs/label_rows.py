@@ -1,13 +1,12 @@
-"""`label` for pointwise and bilinear methods: one number, or one vector, for each sample.
+"""Columns of pointwise and bilinear methods: one number, or one vector, for each sample.
 
-rows in a seeded order → measured chunk by chunk → every chunk published as it is done, so that a
-killed run loses one chunk and pays for nothing twice. What is known already is never asked again.
+What a column is, which of its cells are known, in which order rows are asked, and how several
+columns are read off one pass. `measure_rows.py` fills them.
 """
 
 from __future__ import annotations
 
-import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,15 +15,13 @@ from pyroaring import BitMap
 
 from influence_store.influence.response_pass import ResponseMethod, score_together
 from influence_store.jobs.cells import content_ids
-from influence_store.jobs.samples import read_samples
-from influence_store.progress import progress
 from influence_store.protocols import PointValues, PointVectors
 from influence_store.schema import tables
 from influence_store.schema.catalog import Producer
 from influence_store.schema.identity import content_order
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from influence_store.protocols import (
         BilinearInfluence,
@@ -35,7 +32,6 @@ if TYPE_CHECKING:
         Side,
     )
     from influence_store.schema.sample import Sample
-    from influence_store.store.runs import ActiveRun
     from influence_store.store.store import Store
     from influence_store.store.versions import Version
 
@@ -43,9 +39,6 @@ if TYPE_CHECKING:
     Measure = Callable[[Sequence[Sample]], Measured]
 
 POINTS, VECTORS = "points", "vectors"
-#: A chunk grows and shrinks to take about this long: what a kill can cost.
-CHUNK_SECONDS = 15.0
-_FIRST_CHUNK, _LARGEST_CHUNK = 16, 4096
 
 
 @dataclass
@@ -64,14 +57,10 @@ class Column:
     empty: int = 0
     undefined: int = 0
 
-    def count(self, measured: Measured) -> None:
-        """Every null has one counted reason."""
-        null = _null(measured)
-        nothing = measured.n_tokens == 0
-        self.scored += len(null)
-        self.truncated += int((null & measured.truncated).sum())
-        self.empty += int((null & ~measured.truncated & nothing).sum())
-        self.undefined += int((null & ~measured.truncated & ~nothing).sum())
+    def count(self, counts: Mapping[str, int]) -> None:
+        """Add what `counts_of` found in a shard."""
+        for name, count in counts.items():
+            setattr(self, name, getattr(self, name) + count)
 
     @property
     def name(self) -> str:
@@ -150,74 +139,6 @@ def row_order(store: Store, version: Version, seed: int) -> Ids:
     return version.sids[content_order(contents, seed, "rows")]
 
 
-@dataclass
-class Spent:
-    """Seconds at work on how many rows and characters: what an extrapolation starts from."""
-
-    seconds: float = 0.0
-    rows: int = 0
-    chars: int = 0
-
-
-@dataclass
-class RowsAtWork:
-    """Measures columns over rows within one run; `spent` says what it has taken so far."""
-
-    store: Store
-    run: ActiveRun
-    ledger: Callable[[], dict[str, int]]
-    spent: Spent = field(default_factory=Spent)
-
-    def fill(self, columns: Sequence[Column], sids: Ids, deadline: float | None = None) -> None:
-        """Measure the cells of `columns` that `sids` lack, in that order, until `deadline`.
-
-        Columns that can be read off one pass of the LLM are measured together.
-        """
-        for group in groups(columns):
-            known = [known_cells(self.store, column) for column in group]
-            for column, cells in zip(group, known, strict=True):
-                column.reused += sum(sid in cells for sid in sids.tolist())
-            todo = [sid for sid in sids.tolist() if any(sid not in cells for cells in known)]
-            label = " + ".join(column.name for column in group)
-            with progress(label, len(todo), "rows") as advance:
-                for chunk in self._chunks(todo, deadline):
-                    self._measure(group, known, chunk)
-                    advance(len(chunk))
-
-    def _chunks(self, todo: list[int], deadline: float | None) -> Iterator[list[int]]:
-        start, size = 0, _FIRST_CHUNK
-        while start < len(todo) and (deadline is None or time.monotonic() < deadline):
-            began = time.monotonic()
-            chunk = todo[start : start + size]
-            yield chunk
-            took = max(time.monotonic() - began, 1e-3)
-            start += len(chunk)
-            # At most doubled at once: the first chunk also pays for what is loaded lazily.
-            size = int(np.clip(len(chunk) * CHUNK_SECONDS / took, 1, min(2 * size, _LARGEST_CHUNK)))
-
-    def _measure(self, group: Sequence[Column], known: Sequence[BitMap], chunk: list[int]) -> None:
-        began = time.monotonic()
-        staged = []
-        for columns, part in _by_missing(group, known, chunk):
-            sids, samples = read_samples(self.store, BitMap(part))
-            for column, measured in zip(columns, measure_together(columns, samples), strict=True):
-                column.count(measured)
-                batch = _batch(column, sids, measured)
-                staged.append(
-                    self.run.stage(
-                        column.producer.kind,
-                        [batch],
-                        batch.schema,
-                        BitMap(part),
-                        producer_id=column.producer.id,
-                    )
-                )
-            self.spent.chars += sum(len(one.prompt) + len(one.response) for one in samples)
-        self.run.publish(staged, spent=self.ledger())
-        self.spent.rows += len(chunk)
-        self.spent.seconds += time.monotonic() - began
-
-
 def known_cells(store: Store, column: Column) -> BitMap:
     """The sids that have a cell in this column already."""
     producer_id = column.producer.id
@@ -230,17 +151,6 @@ def groups(columns: Sequence[Column]) -> list[list[Column]]:
     return [*([together] if together else []), *[[c] for c in columns if c.shared is None]]
 
 
-def _by_missing(
-    group: Sequence[Column], known: Sequence[BitMap], chunk: Sequence[int]
-) -> Iterator[tuple[list[Column], list[int]]]:
-    """Split a chunk by which columns its rows still lack."""
-    parts: dict[tuple[bool, ...], list[int]] = {}
-    for sid in chunk:
-        parts.setdefault(tuple(sid not in cells for cells in known), []).append(sid)
-    for lacking, sids in parts.items():
-        yield [column for column, lacks in zip(group, lacking, strict=True) if lacks], sids
-
-
 def measure_together(columns: Sequence[Column], samples: Sequence[Sample]) -> Sequence[Measured]:
     """One result per column of a group, from one pass where they share it."""
     shared = [column.shared for column in columns if column.shared is not None]
@@ -249,7 +159,19 @@ def measure_together(columns: Sequence[Column], samples: Sequence[Sample]) -> Se
     return [column.measure(samples) for column in columns]
 
 
-def _batch(column: Column, sids: Ids, measured: Measured) -> pa.RecordBatch:
+def counts_of(measured: Measured) -> dict[str, int]:
+    """Cells scored, and nulls by their one reason."""
+    null, nothing = _null(measured), measured.n_tokens == 0
+    return {
+        "scored": len(null),
+        "truncated": int((null & measured.truncated).sum()),
+        "empty": int((null & ~measured.truncated & nothing).sum()),
+        "undefined": int((null & ~measured.truncated & ~nothing).sum()),
+    }
+
+
+def batch_of(column: Column, sids: Ids, measured: Measured) -> pa.RecordBatch:
+    """Measured cells as they are stored, one row per sid."""
     how = [pa.array(measured.n_tokens), pa.array(measured.truncated)]
     if isinstance(measured, PointValues):
         outputs = column.spec.outputs

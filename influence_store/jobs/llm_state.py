@@ -17,13 +17,15 @@ from influence_store.influence.base import BaseState, LlmState
 from influence_store.influence.llm import load_llm
 from influence_store.jobs.samples import chunks, read_samples
 from influence_store.schema import tables
+from influence_store.store.blocks import stage
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from influence_store.protocols import Ids
     from influence_store.schema.catalog import Producer
-    from influence_store.store.runs import ActiveRun
+    from influence_store.store.blocks import StagedBlock
+    from influence_store.store.runs import ActiveRun, Slot
     from influence_store.store.store import Store
     from influence_store.store.versions import Version
 
@@ -44,11 +46,27 @@ def compute_states(
     assert producer.id is not None
     missing = bits - store.covered(producer.id)
     for part in chunks(missing, CHUNK_ROWS):
-        sids, samples = read_samples(store, part)
-        batch = _batch(sids, state.encode(samples))
-        block = run.stage(KIND, [batch], batch.schema, part, producer_id=producer.id)
+        with run.or_fenced():
+            block = stage_states(store, run.slot(), state, producer, part)
         run.publish([block], spent=state.ledger.facts())
     return len(missing)
+
+
+def stage_states(
+    store: Store, slot: Slot, state: LlmState, producer: Producer, bits: BitMap
+) -> StagedBlock:
+    """Run the LLM over the sids of `bits` and write what it says as one block."""
+    sids, samples = read_samples(store, bits)
+    batch = _batch(sids, state.encode(samples))
+    return stage(
+        store.storage,
+        slot.path(KIND),
+        [batch],
+        batch.schema,
+        kind=KIND,
+        bits=bits,
+        producer_id=producer.id,
+    )
 
 
 def read_states(store: Store, producer: Producer, sids: Ids) -> BaseState:

@@ -22,7 +22,7 @@ from pyroaring import BitMap
 from sqlmodel import Session, col, select, update
 
 from influence_store.errors import Busy, Fenced, InfluenceStoreError, StorageError
-from influence_store.meter import Meter
+from influence_store.meter import Meter, Taken
 from influence_store.schema.catalog import Artifact, Block, BlockFile, Run
 from influence_store.settings import lease_seconds
 from influence_store.store import blocks as staging
@@ -67,6 +67,7 @@ class ActiveRun:
         self.id, self._meter = run.id, Meter()
         self._database, self._storage, self._run = database, storage, run
         self._n_slots = self._n_published = 0
+        self._elsewhere = Taken()
         self._result: dict[str, Any] = {}
         self._cost: dict[str, Any] = {}
         self._stop = threading.Event()
@@ -153,7 +154,8 @@ class ActiveRun:
             if run.result.get("published", 0) > self._n_published:
                 return  # committed by an earlier try, of which only the answer was lost
             run.result = {"published": self._n_published + 1}
-            run.cost = {**run.cost, **(spent or {}), **self._meter.read().facts()}
+            took = self._meter.read() + self._elsewhere
+            run.cost = {**run.cost, **(spent or {}), **took.facts()}
             session.add(run)
             now = self._database.now(session)
             _retire(session, retire, now)
@@ -168,6 +170,10 @@ class ActiveRun:
     def report(self, result: Mapping[str, Any], cost: Mapping[str, Any]) -> None:
         """What the run achieved and spent, stored when it ends; it counts the seconds itself."""
         self._result, self._cost = dict(result), dict(cost)
+
+    def count(self, taken: Taken) -> None:
+        """Add CPU and GPU seconds of other processes, which this one cannot measure."""
+        self._elsewhere += taken
 
     def _vouch(self, session: Session, artifact: Artifact) -> None:
         """Fenced if the file is gone: `gc` removes what no row has named for a day."""
@@ -215,7 +221,7 @@ class ActiveRun:
             _log.warning("run %s stays open until its lease ends: %s", self.id, error)
 
     def _close(self, state: str, patience: float | None = None) -> None:
-        took = self._meter.stop().facts()
+        took = (self._meter.stop() + self._elsewhere).facts()
 
         def work(session: Session) -> None:
             run = session.get(Run, self.id)

@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from influence_store.settings import cache_dir
-from influence_store.shell import SEED, Context, emit_report, key_values, verb, writing_verb
+from influence_store.shell import (
+    SEED,
+    Context,
+    emit_report,
+    key_values,
+    on_an_engine,
+    verb,
+    writing_verb,
+)
 
 if TYPE_CHECKING:
     pass
@@ -36,7 +44,15 @@ if TYPE_CHECKING:
     "--set", "settings", multiple=True, metavar="NAME=VALUE", help="E.g. rank=8, dim=512."
 )
 @click.option("--seed", type=SEED, default=0, show_default=True, help="Of everything random.")
-def label(ctx: Context, dataset: str, **options: Any) -> None:
+@on_an_engine
+def label(
+    ctx: Context,
+    dataset: str,
+    engine: str,
+    address: str | None,
+    workers: int | None,
+    **options: Any,
+) -> None:
     """Ask a real model about rows or pairs of DATASET[@VERSION]; values are facts, kept forever.
 
     \b
@@ -46,11 +62,19 @@ def label(ctx: Context, dataset: str, **options: Any) -> None:
     influence-store label demo --method delift --model M --pairs 2000 --design active
     """
     from influence_store.jobs.label import label_by_options
+    from influence_store.jobs.label_shards import check_sendable
 
+    if engine != "local":  # said before a cluster is started
+        active, again = options["design"] == "active", options["again"] is not None
+        check_sendable(options["methods"] or ("delift",), active=active, again=again)
     options["settings"] = key_values(options["settings"], "--set")
     # A plan that is measured writes nothing by itself, and shares what the store keeps of models.
     options["plan_only"] = ctx.dry_run
-    emit_report(ctx, label_by_options(ctx.open_to_read(), dataset, cache=cache_dir(), **options))
+    executor = ctx.executor(engine, address, workers)
+    report = label_by_options(
+        ctx.open_to_read(), dataset, cache=cache_dir(), executor=executor, **options
+    )
+    emit_report(ctx, report)
 
 
 @verb

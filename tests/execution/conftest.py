@@ -30,6 +30,8 @@ def cluster(backend):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ResourceWarning)
         warnings.simplefilter("ignore", DeprecationWarning)
+        # Where a test before these has loaded it: Ray forks only to run another program.
+        warnings.filterwarnings("ignore", message="lance is not fork-safe")
         with RayExecutor(workers=2) as executor:
             yield executor
 
@@ -38,3 +40,17 @@ def cluster(backend):
 def executor(request):
     """Each of the engines."""
     return LOCAL if request.param == "local" else request.getfixturevalue("cluster")
+
+
+@pytest.fixture
+def lethal(tmp_path):
+    """A folder that ends so many workers as it is told."""
+
+    def make(deaths):
+        folder = tmp_path / "deaths"
+        folder.mkdir()
+        for k in range(deaths):
+            (folder / str(k)).touch()
+        return str(folder)
+
+    return make

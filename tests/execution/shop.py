@@ -48,6 +48,14 @@ class Deadly:
     folder: str
     elsewhere: bool = True
 
+    @property
+    def taken(self):
+        return self.inner.taken
+
+    @property
+    def workers(self):
+        return self.inner.workers
+
     def map(self, work, shards, slot, here):
         return self.inner.map(Dying(work, self.folder), shards, slot, here)
 
@@ -65,3 +73,27 @@ class Refusing:
         if shard == 3:
             raise ReadError("rows.jsonl:4", "no object", hint="mend that line")
         return json.dumps(shard)
+
+
+def with_rows(store, n_rows, folder):
+    """The store, with so many rows as `demo`."""
+    from influence_store.jobs.ingest import ingest
+
+    rows = (
+        {"instruction": f"What is {k} by {k % 7}?", "output": f"{k} words"} for k in range(n_rows)
+    )
+    path = folder / "demo.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    ingest(store, [str(path)], "demo")
+    return store
+
+
+def contents(store, kind):
+    """What the blocks of a kind hold, in the order of publication; not who wrote them."""
+    from influence_store.store.grid import open_block
+
+    return [
+        (block.bits, open_block(store.storage, block).take(range(block.n_rows), names).to_pydict())
+        for block in store.blocks(kind)
+        for names in [open_block(store.storage, block).schema.names]
+    ]

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from shop import Deadly, Refusing
+from shop import Deadly, Refusing, contents, with_rows
 from sqlmodel import select
 
 from influence_store.embedding.hashing import HashingEmbedder
@@ -18,9 +18,9 @@ from influence_store.jobs import embed as embed_job
 from influence_store.jobs.choose import Asked, choose
 from influence_store.jobs.embed import embed
 from influence_store.jobs.gc import gc
-from influence_store.jobs.ingest import ingest
 from influence_store.jobs.stored_selection import stored_selection
 from influence_store.jobs.verify_store import verify_store
+from influence_store.meter import Taken
 from influence_store.schema.catalog import Run
 from influence_store.store.store import Store
 from influence_store.version import __version__
@@ -33,43 +33,12 @@ ROWS = 60
 def demo(store, tmp_path, monkeypatch):
     """`demo` of 60 rows, to be embedded in shards of eight."""
     monkeypatch.setattr(embed_job, "CHUNK_ROWS", 8)
-    rows = (
-        {"instruction": f"What is {k} by {k % 7}?", "output": f"{k} words"} for k in range(ROWS)
-    )
-    path = tmp_path / "demo.jsonl"
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    ingest(store, [str(path)], "demo")
-    return store
+    return with_rows(store, ROWS, tmp_path)
 
 
 def embedded(store, executor=LOCAL, dim=8):
     version = store.version("demo")
     return embed(store, version, HashingEmbedder(dim), f"hashing:{dim}", executor)
-
-
-def contents(store, kind):
-    """What the blocks of a kind hold, in the order of publication; not who wrote them."""
-    from influence_store.store.grid import open_block
-
-    return [
-        (block.bits, open_block(store.storage, block).take(range(block.n_rows), names).to_pydict())
-        for block in store.blocks(kind)
-        for names in [open_block(store.storage, block).schema.names]
-    ]
-
-
-@pytest.fixture
-def lethal(tmp_path):
-    """A folder that ends so many workers as it is told."""
-
-    def make(deaths):
-        folder = tmp_path / "deaths"
-        folder.mkdir()
-        for k in range(deaths):
-            (folder / str(k)).touch()
-        return str(folder)
-
-    return make
 
 
 def test_embeddings_are_the_same_blocks(demo, copy_store, tmp_path, cluster):
@@ -134,7 +103,7 @@ def test_workers_of_a_run_that_lost_its_claim_publish_nothing(demo, cluster):
     class Usurped:
         """Takes the run's claim away while its workers are at it."""
 
-        elsewhere = True
+        elsewhere, taken = True, Taken()
 
         def map(self, work, shards, slot, here):
             for result in cluster.map(work, shards, slot, here):

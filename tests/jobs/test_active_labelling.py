@@ -138,7 +138,8 @@ def test_a_killed_run_goes_on_and_ends_with_the_same_labels(
 ):
     store, dying, rest, whole = fresh(), Topical(dies_after=dies_after), Topical(), Topical()
     with monkeypatch.context() as publishing:
-        publishing.setattr("influence_store.jobs.label_pairs.FLUSH_SECONDS", 0.0)
+        publishing.setattr("influence_store.jobs.label_pairs.LEAST_PAIRS", 1)
+        publishing.setattr("influence_store.jobs.label_pairs.MOST_PAIRS", 1)
         with pytest.raises(RuntimeError, match="went down"):
             active(store, dying)
     active(store, rest)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 def label(place: Place, arguments: list[str], kill_at: str, asked: Path) -> None:
     """In a child: every source is a batch, published by itself; `asked` gets one line per batch."""
-    label_pairs.FLUSH_SECONDS = 0.0
+    label_pairs.LEAST_PAIRS = label_pairs.MOST_PAIRS = 1
     file = os.open(asked, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     score = Delift.score
 
