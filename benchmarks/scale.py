@@ -58,6 +58,9 @@ def main():
     parser.add_argument("--model", help="folder of the small LLM that labels")
     parser.add_argument("--sizes", type=int, nargs="+", default=[1_000, 10_000, 100_000, 1_000_000])
     parser.add_argument("--duplicates", action="store_true")
+    parser.add_argument(
+        "--version-again", action="store_true", help="other new rows for the stores as they stand"
+    )
     parser.add_argument("--raw", nargs=2, metavar=("KIND", "SIZE"), help=argparse.SUPPRESS)
     asked = parser.parse_args()
     asked.folder.mkdir(parents=True, exist_ok=True)
@@ -66,8 +69,14 @@ def main():
         rows = asked.folder / f"{size}.jsonl"
         if kind == "rows":
             write_rows(asked.data, rows, int(size))
+        elif kind == "new":
+            write_new_rows(asked.data, rows)
         else:
             raw(kind, rows, asked.folder / "raw")
+        return
+    if asked.version_again:
+        for size in asked.sizes:
+            another_version(Measured(asked.folder / "scale.json", size), asked)
         return
     labels = None
     for size in asked.sizes:
@@ -93,6 +102,11 @@ class Measured:
         part.replace(self.path)
         cost = f"{told.get('wall', 0):9.2f} s {told.get('cpu', 0):9.2f} CPU s"
         print(f"{self.size:>9,}  {step:<28} {cost} {told.get('peak_mb', 0):8,.0f} MB", flush=True)
+
+    def forget(self, step):
+        facts, mine = self.known()
+        mine.pop(step, None)
+        self.path.write_text(json.dumps(facts, indent=1) + "\n")
 
     def step(self, name, command, **more):
         """Run a command unless it was, and tell what it took."""
@@ -167,6 +181,17 @@ def grow(measured, asked, labels):
     return store
 
 
+def another_version(measured, asked):
+    """The step `version` once more; its rows are copies of the first thousand texts."""
+    folder, size = asked.folder, measured.size
+    here = [sys.executable, __file__, str(folder), "--data", str(asked.data), "--raw"]
+    subprocess.run([*here, "new", str(size)], check=True)
+    store, new = folder / f"store-{size}", folder / f"{size}-new.jsonl"
+    measured.forget("version")
+    command = [*CLI, "--store", str(store), "ingest", "--dataset", "data", str(new)]
+    measured.step("version", command, bytes=lambda: bytes_under(store))
+
+
 def selected(lock):
     return str(json.loads(lock.read_text())["selection"])
 
@@ -177,20 +202,41 @@ def bytes_under(folder):
 
 def write_rows(data, rows, size):
     """`size` rows and a thousand more: the texts, then copies with other words in them."""
+    originals, words = texts(data)
+    rng = np.random.default_rng(0)
+    for path, first, count in ((rows, 0, size), (new_rows(rows), size, NEW_ROWS)):
+        at = range(first, first + count)
+        write(path, (
+            row if k < len(originals) else changed(row, words, rng)
+            for k in at for row in [originals[k % len(originals)]]
+        ))  # fmt: skip
+
+
+def write_new_rows(data, rows):
+    """A thousand rows that no store has: drawn by the clock."""
+    originals, words = texts(data)
+    rng = np.random.default_rng(time.time_ns())
+    write(new_rows(rows), (changed(row, words, rng) for row in originals[:NEW_ROWS]))
+
+
+def new_rows(rows):
+    return rows.with_name(f"{rows.stem}-new.jsonl")
+
+
+def texts(data):
+    """The rows of the data, and all words of their outputs and inputs."""
     with gzip.open(data, "rt") as lines:
         originals = [json.loads(line) for line in lines]
-    words = np.array(" ".join(one["output"] + " " + one["input"] for one in originals).split())
-    rng = np.random.default_rng(0)
-    new = rows.with_name(f"{size}-new.jsonl")
-    for path, first, count in ((rows, 0, size), (new, size, NEW_ROWS)):
-        part = path.with_suffix(".part")
-        with part.open("w") as out:
-            for k in range(first, first + count):
-                row = originals[k % len(originals)]
-                out.write(
-                    json.dumps(row if k < len(originals) else changed(row, words, rng)) + "\n"
-                )
-        part.rename(path)
+    words = " ".join(one["output"] + " " + one["input"] for one in originals).split()
+    return originals, np.array(words)
+
+
+def write(path, rows):
+    part = path.with_suffix(".part")
+    with part.open("w") as out:
+        for row in rows:
+            out.write(json.dumps(row) + "\n")
+    part.rename(path)
 
 
 def changed(row, words, rng):

@@ -42,7 +42,7 @@ def complete(
     c · r ≈ `n_pairs`, as square as can be, and everything where there are fewer pairs than asked
     for. UsageError if the budget cannot hold the 4 × 4 pairs that training and checking need.
     """
-    c, r = _shape(len(source_ids), len(target_ids), n_pairs)
+    c, r = shape(len(source_ids), len(target_ids), n_pairs)
     # Two orders, so that the seed's sources and targets are different samples.
     sources = _order(source_ids, seed, "sources")[:c]
     targets = _order(target_ids, seed, "targets")[:r]
@@ -70,7 +70,7 @@ def column(
 
     c and r as in `complete`; each source has its own order of the targets.
     """
-    c, r = _shape(len(source_ids), len(target_ids), n_pairs)
+    c, r = shape(len(source_ids), len(target_ids), n_pairs)
     sources = _order(source_ids, seed, "sources")[:c]
     own = [_order(target_ids, seed, f"targets of {source_ids[j].hex()}")[:r] for j in sources]
     return np.repeat(sources, r), np.concatenate(own)
@@ -104,7 +104,7 @@ DESIGNS: dict[str, Design] = {
 }
 
 
-def _shape(n_sources: int, n_targets: int, n_pairs: int) -> tuple[int, int]:
+def shape(n_sources: int, n_targets: int, n_pairs: int) -> tuple[int, int]:
     """How many sources and how many targets each; neither shrinks when `n_pairs` grows."""
     check_budget(n_pairs)
     q = isqrt(n_pairs)

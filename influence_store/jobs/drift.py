@@ -7,64 +7,38 @@ without a new label would end the warning.
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from dataclasses import dataclass
-from math import ceil, log
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from pyroaring import BitMap
 
-from influence_store.influence import METHODS
-from influence_store.influence.design import complete
-from influence_store.jobs.cells import content_ids
-from influence_store.jobs.label_rows import row_order
+from influence_store.jobs.drift_advice import Outside, advise
 from influence_store.jobs.learned import learned
 from influence_store.network.drift import (
     Drift,
     Place,
-    distance_to_nearest,
     drift,
     place,
     place_in_seed,
-    rows_to_cover,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
+    from influence_store.jobs.drift_advice import Advice
     from influence_store.jobs.estimators import Trained
     from influence_store.jobs.learned import Learned
-    from influence_store.protocols import Doubles, Floats, Ids
+    from influence_store.protocols import Floats, Ids
     from influence_store.schema.catalog import Producer
     from influence_store.store.store import Store
     from influence_store.store.versions import Version
 
 #: Rows of the reference that are compared at most, the fewest that tell 5 % from the highest,
 #: and rows that make the surroundings of the others.
-REFERENCE_ROWS, LEAST_REFERENCE, PEER_ROWS = 20_000, 19, 2000
+REFERENCE_ROWS, LEAST_REFERENCE, PEER_ROWS = 5000, 19, 2000
 #: New rows that are read at a time, and rows outside that the advice is worked out on at most.
 CHUNK_ROWS, ADVICE_ROWS = 65_536, 4096
-#: The largest budget of labels that is thought through, and the factor from one to the next.
-MOST, STEP = 1_000_000, 1.25
-
-
-@dataclass(frozen=True)
-class Advice:
-    """What would end the drift: few well-chosen sources, or `budget` pairs or rows by `label`.
-
-    That is, leave no more of the new rows outside than are expected, with today's limits.
-
-    `budget` counts the labels there are already; it is None if no budget up to a million does.
-    `at_least` says that only a draw of the rows outside was covered; `targets` is the dataset to
-    be helped, None for the labelled one itself.
-    """
-
-    sources: int
-    at_least: bool
-    unit: Literal["pairs", "rows"]
-    budget: int | None
-    targets: str | None
 
 
 @dataclass(frozen=True)
@@ -96,7 +70,7 @@ class DriftReport:
         return [
             f"  drift: {self.estimator} was not taught on rows like the new ones",
             *[f"    {line}" for line in self.drift.lines()],
-            f"    {_remedy(self.dataset, self.method, self.advice)}",
+            f"    {self.advice.line(self.dataset, self.method)}",
         ]
 
 
@@ -125,6 +99,10 @@ def measure_drift(
         others = (drawn_from.bits & embedded) - labelled
         compared = _Compared.of(store, trained.embedder, seed.sources, new, others)
         found = compared.drift()
+        advice = None
+        if found.found:
+            outside = compared.outside(found)
+            advice = advise(store, version, seed, trained.embedder, outside)
         report = DriftReport(
             dataset=str(version),
             estimator=trained.producer.name,
@@ -132,7 +110,7 @@ def measure_drift(
             method=seed.method.name,
             reference=str(drawn_from),
             drift=found,
-            advice=_advice(store, version, seed, compared, found) if found.found else None,
+            advice=advice,
         )
         run.report(report.facts(), {})
     return report
@@ -200,7 +178,7 @@ class _Compared:
             return drift(self.new.place(seed), self.reference.place(seed))
         return drift(self.new.place(seed), place_in_seed(seed))
 
-    def outside(self, found: Drift) -> _Outside:
+    def outside(self, found: Drift) -> Outside:
         """The new rows that are outside, or a draw of them."""
         sids, limits = [], []
         for part, where in self.new.placed(self.new.vectors(self.sources)):
@@ -209,7 +187,7 @@ class _Compared:
             limits.append(found.limit(where)[far])
         everyone = np.concatenate(sids)
         drawn = _draw(np.arange(len(everyone)), ADVICE_ROWS)
-        return _Outside(
+        return Outside(
             vectors=self.new.vectors(everyone[drawn]),
             limits=np.concatenate(limits)[drawn],
             tolerated=found.tolerated * len(drawn) // len(everyone),
@@ -217,88 +195,6 @@ class _Compared:
         )
 
 
-@dataclass(frozen=True)
-class _Outside:
-    """Rows outside, how far from a labelled source each may be, and how many may stay outside."""
-
-    vectors: Floats
-    limits: Doubles
-    tolerated: int
-    drawn: bool
-
-
-def _advice(
-    store: Store, version: Version, seed: Learned, compared: _Compared, found: Drift
-) -> Advice:
-    """What brings all but the expected share of the new rows to where rows ordinarily are now."""
-    outside = compared.outside(found)
-    embedder = compared.new.embedder
-    assert embedder.id is not None
-    embedded = np.asarray(store.covered(embedder.id).to_array(), np.int64)
-    known, most, design = _design(store, version, seed)
-
-    def is_enough(budget: int) -> bool:
-        more = np.setdiff1d(np.intersect1d(design(budget), embedded), seed.sources)
-        if not len(more):
-            return False
-        distance = distance_to_nearest(outside.vectors, compared.new.vectors(more))
-        return bool((distance > outside.limits).sum() <= outside.tolerated)
-
-    # `label` takes sources in a known order of contents: its choice is looked up, not guessed.
-    steps = range(1, 1 + ceil(log(max(most / known, 1.0)) / log(STEP)))
-    budgets = [min(_rounded(known * STEP**step), most) for step in steps]
-    at = bisect_left(budgets, True, key=is_enough)
-    aimed = _aimed(store, version, seed)
-    return Advice(
-        sources=len(rows_to_cover(outside.vectors, outside.limits, outside.tolerated)),
-        at_least=outside.drawn,
-        unit="rows" if seed.pairs is None else "pairs",
-        budget=budgets[at] if at < len(budgets) else None,
-        targets=str(aimed) if aimed.id != version.id else None,
-    )
-
-
-def _design(store: Store, version: Version, seed: Learned) -> tuple[int, int, Callable[[int], Ids]]:
-    """Labels so far, the most that could be asked for, and the sources that a budget buys."""
-    if seed.pairs is None:
-        order = row_order(store, version, 0)
-        return len(seed.sources), min(MOST, len(order)), lambda budget: order[:budget]
-    aimed = _aimed(store, version, seed)
-    ids, target_ids = content_ids(store, version.sids), content_ids(store, aimed.sids)
-    return (
-        seed.pairs.height,
-        min(MOST, len(ids) * len(target_ids)),
-        lambda budget: version.sids[np.unique(complete(ids, target_ids, budget, 0)[0])],
-    )
-
-
-def _aimed(store: Store, version: Version, seed: Learned) -> Version:
-    """Whom the sources were labelled for; the same dataset means its present version."""
-    if seed.version is None or seed.targets_of is None:
-        return version
-    aimed = store.version(seed.targets_of)
-    return version if aimed.dataset_id == seed.version.dataset_id else aimed
-
-
-def _rounded(budget: float) -> int:
-    """Up to two digits: nobody wants to type 1,953."""
-    unit = int(10 ** max(0, len(str(int(budget))) - 2))
-    return unit * ceil(budget / unit)
-
-
 def _draw(sids: Ids, most: int) -> Ids:
     """A fair draw of `most` sids, ascending; all of them if there are no more."""
     return np.sort(np.random.default_rng(0).permutation(sids)[:most])
-
-
-def _remedy(dataset: str, method: str, advice: Advice) -> str:
-    more = f"{'at least ' if advice.at_least else ''}{advice.sources:,} more labelled sources"
-    chosen = f"{more}, well chosen, would end it"
-    if method not in METHODS.entries():
-        return f"{chosen}: import more scores of {method}, then train and fill again"
-    targets = f" --targets {advice.targets}" if advice.targets else ""
-    command = f"influence-store label {dataset} --method {method} --model M{targets}"
-    command = f"{command} --{advice.unit}"
-    if advice.budget is None:
-        return f"{chosen}; drawn at random no budget does it: {command} {MOST} is not enough"
-    return f"{chosen}; drawn at random: {command} {advice.budget}, then train and fill again"

@@ -207,7 +207,11 @@ def rows_to_cover(outside: Floats, limit: Doubles, tolerated: int) -> list[int]:
 
 def distance_to_nearest(rows: Floats, others: Floats) -> Doubles:
     """Cosine distance of each of `rows` (n, dim) to the nearest of `others` (u, dim), (n,)."""
-    return _distances(rows, np.full(len(rows), -1), others, np.arange(len(others)), 1)
+    nearest, nobody = np.full(len(rows), np.inf), np.full(len(rows), -1)
+    for start in range(0, len(others), TILE_ROWS):
+        tile = others[start : start + TILE_ROWS]
+        nearest = np.minimum(nearest, _distances(rows, nobody, tile, np.arange(len(tile)), 1))
+    return nearest
 
 
 def _distances(rows: Floats, ids: Ids, others: Floats, other_ids: Ids, k: int) -> Doubles:

@@ -11,6 +11,7 @@ import pytest
 from manifest import MANIFEST
 
 from influence_store.jobs import drift as module
+from influence_store.jobs import drift_advice
 from influence_store.jobs.drift import measure_drift
 from influence_store.jobs.estimators import find_estimator
 from influence_store.jobs.label_rows import row_order
@@ -96,6 +97,24 @@ def test_training_again_without_a_new_label_does_not_end_the_drift(filled, tmp_p
     few = measure_drift(store, store.version("demo"), find_estimator(store, "again"))
     assert few.advice.at_least
     assert f"at least {few.advice.sources} more labelled sources" in "\n".join(few.lines())
+    store.database.close()
+
+
+@pytest.mark.parametrize("sources", [100, 1])
+def test_of_a_large_dataset_a_draw_stands_for_the_order_of_its_contents(
+    filled, tmp_path, monkeypatch, sources
+):
+    """One source cannot end it: then the largest budget that was thought through is named."""
+    filled("ingest", str(write_alien(tmp_path / "alien.jsonl", range(ALIEN))), "--dataset", "demo")
+    monkeypatch.setattr(drift_advice, "SOURCES", sources)
+    monkeypatch.setattr(drift_advice, "content_order", None)
+    store = opened(filled)
+    assert len(store.version("demo").bits) == 150
+    report = measure_drift(store, store.version("demo"), find_estimator(store, None))
+    assert (report.advice.budget is None) == (sources == 1)
+    assert report.advice.most == 150 * sources
+    if sources == 1:
+        assert "--pairs 150 would not be enough" in "\n".join(report.lines())
     store.database.close()
 
 
