@@ -171,7 +171,7 @@ def grow(measured, asked, labels):
     measured.step("verify", [*tool, "verify"])
     measured.step("verify --deep", [*tool, "verify", "--deep"])
     if asked.duplicates:
-        measured.step("duplicates", [*tool, "duplicates", "data", "--by", "text"])
+        measured.step("duplicates", [*tool, "duplicates", "data"])
     measured.step("version", [*tool, "ingest", "--dataset", "data", str(new)], bytes=store_bytes)
     for kind in ("lancedb", "parquet"):
         shutil.rmtree(folder / "raw", ignore_errors=True)

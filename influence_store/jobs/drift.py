@@ -139,10 +139,15 @@ class _Group:
 
     def placed(self, seed: Floats) -> Iterator[tuple[Ids, Place]]:
         """Rows and where they lie, a chunk at a time."""
-        peers = self.vectors(self.peers)
+        peers = None
         for start in range(0, len(self.rows), CHUNK_ROWS):
             part = self.rows[start : start + CHUNK_ROWS]
-            yield part, place(self.vectors(part), part, seed, peers, self.peers)
+            vectors = self.vectors(part)
+            if peers is None:  # rows that fit into one chunk are read once
+                at = np.searchsorted(part, self.peers)
+                whole = len(part) == len(self.rows)
+                peers = vectors[at] if whole else self.vectors(self.peers)
+            yield part, place(vectors, part, seed, peers, self.peers)
 
     def place(self, seed: Floats) -> Place:
         parts = [one for _, one in self.placed(seed)]

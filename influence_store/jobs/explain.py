@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from influence_store.jobs.cells import sids_named
 from influence_store.jobs.evidence import gather
 from influence_store.jobs.explained import Ahead, ExplainReport, Named, Near, WhyIn, WhyNot
-from influence_store.jobs.stored_selection import names_of, sids_named, stored_selection
+from influence_store.jobs.stored_selection import names_of, stored_selection
 from influence_store.selection.explain import expected_rank
 
 if TYPE_CHECKING:

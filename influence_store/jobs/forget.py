@@ -24,9 +24,9 @@ from sqlmodel import Session, col, func, select
 
 from influence_store.errors import UsageError
 from influence_store.jobs.alone import refuse_others
+from influence_store.jobs.cells import sids_named
 from influence_store.jobs.compact import keep_age
 from influence_store.jobs.forget_blocks import ITEMS, Without, learned_from, without
-from influence_store.jobs.stored_selection import sids_named
 from influence_store.schema.catalog import (
     Block,
     Dataset,
@@ -128,7 +128,7 @@ def _publish(
     store: Store, run: ActiveRun, gone: BitMap, work: Without, reason: str
 ) -> ForgetReport | None:
     """All of it at once; None if a block was published since, which may hold one of `gone`."""
-    ids = store.sample_ids()
+    ids = store.sample_ids(gone | BitMap(work.alike))
     hexes = {sid: one for sid, one in ids.select("sid", "sample_id").iter_rows()}
     estimators = tuple(learned_from(store, gone))
     told: list[ForgetReport] = []

@@ -65,9 +65,9 @@ def import_scores(
     known here; the errors of `read_scores` otherwise.
     """
     scores = read_scores(path, form, identity, rows_of=_rows_of)
-    known = store.sample_ids()
+    known = store.sids_of([one for ids in scores.table.axes for one in ids])
     sid_of = dict(zip(known["sample_id"].to_list(), known["sid"].to_list(), strict=True))
-    if not any(one in sid_of for ids in scores.table.axes for one in ids):
+    if not sid_of:
         raise InputError(
             f"none of the samples of {path} is in the store",
             hint="ingest the data they were computed on first: influence-store ingest FILE …",

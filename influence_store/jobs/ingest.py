@@ -188,7 +188,7 @@ def _plan(
 ) -> tuple[IngestReport, _Match]:
     """Compare the input with what the store holds; reserves sids, writes nothing."""
     blocks = store.blocks("samples")
-    known = store.sample_ids()
+    known = store.sids_of([*spooled.ids, *dropped])
     incoming = pl.DataFrame({"sample_id": spooled.ids}, schema={"sample_id": pl.Binary})
     matched = incoming.join(known, on="sample_id", how="left", maintain_order="left")["sid"]
     refused = _forgotten(store, spooled.ids)

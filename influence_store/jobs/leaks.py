@@ -299,7 +299,8 @@ def _read(store: Store, producer: Producer) -> pl.DataFrame:
     (block,) = store.blocks("leaks", producer_id=producer.id)
     batches = list(grid.open_block(store.storage, block).scan(tables.LEAKS.names))
     found = pl.DataFrame(pl.from_arrow(pa.Table.from_batches(batches, schema=tables.LEAKS)))
-    ids = store.sample_ids().with_columns(pl.col("sample_id").bin.encode("hex"))
+    matched = BitMap(found["sid"].to_list()) | BitMap(found["target"].to_list())
+    ids = store.sample_ids(matched).with_columns(pl.col("sample_id").bin.encode("hex"))
     return found.join(ids, on="sid", how="left", maintain_order="left").join(
         ids.rename({"sid": "target", "sample_id": "target_id"}),
         on="target",

@@ -86,9 +86,7 @@ def learned(store: Store, trained: Trained) -> Learned:
 
 def _elsewhere(store: Store, trained: Trained, method: Producer) -> Learned:
     """What is known here of the lesson of an estimator that was pulled."""
-    known = store.sample_ids()
-    taught = known.filter(pl.col("sample_id").is_in(list(trained.taught_ids(store))))
-    sids = taught["sid"].sort().to_numpy()
+    sids = store.sids_of(list(trained.taught_ids(store)))["sid"].sort().to_numpy()
     return Learned(method, None, trained.origin["dataset"], None, sids, sids, None)
 
 

@@ -122,7 +122,7 @@ def _rows(other: Store, there: Version) -> Iterator[Row]:
     for block in (*texts, *origins):
         if block.bits & there.bits:
             check_bytes(other, block)
-    ids = dict(other.sample_ids().select("sid", "sample_id").iter_rows())
+    ids = dict(other.sample_ids(there.bits).select("sid", "sample_id").iter_rows())
     for part in chunks(there.bits, _CHUNK_ROWS):
         samples = _samples(other, there, part)
         columns = ["sid", "file", "line", "raw", "extra"]

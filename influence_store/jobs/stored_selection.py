@@ -6,16 +6,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-import polars as pl
 import pyarrow as pa
 from pyroaring import BitMap
 
-from influence_store.errors import NotFound, UsageError
 from influence_store.jobs.samples import read_samples
 from influence_store.store.selections import find_selection
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable
 
     from influence_store.protocols import Doubles, Ids
     from influence_store.schema.catalog import Selection
@@ -47,28 +45,6 @@ def stored_selection(store: Store, name: str) -> StoredSelection:
         table["sid"].to_numpy()[order],
         table["gain"].to_numpy()[order].astype(np.float64),
     )
-
-
-def sids_named(store: Store, prefixes: Sequence[str]) -> Ids:
-    """The sid of the one sample whose id begins with each of `prefixes` (hex), in their order.
-
-    NotFound if there is none, UsageError if there are several.
-    """
-    ids = store.sample_ids().with_columns(pl.col("sample_id").bin.encode("hex"))
-    found = []
-    for prefix in prefixes:
-        fitting = ids.filter(pl.col("sample_id").str.starts_with(prefix.lower()))
-        if fitting.height == 0 or not prefix:
-            raise NotFound(
-                f"no sample id begins with {prefix!r}",
-                hint='see: influence-store query "select sample_id, prompt from samples limit 9"',
-            )
-        if fitting.height > 1:
-            raise UsageError(
-                f"{fitting.height} sample ids begin with {prefix!r}", hint="give more digits"
-            )
-        found.append(fitting["sid"][0])
-    return np.array(found, np.int64)
 
 
 @dataclass(frozen=True)

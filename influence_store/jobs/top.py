@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from pyroaring import BitMap
 
-from influence_store.errors import NotComputed, NotFound, UsageError
+from influence_store.errors import NotComputed, NotFound
+from influence_store.jobs.cells import content_ids, sids_named
 from influence_store.jobs.kernels import COSINE, SE, bilinear_sides
 from influence_store.jobs.samples import read_samples
 from influence_store.schema.identity import sample_id
@@ -105,16 +106,5 @@ def _sides(store: Store, version: Version, method: str) -> tuple[Producer, Produ
 
 def _sample(store: Store, prefix: str) -> tuple[int, str]:
     """The sid and full id of the one sample whose id begins with `prefix`."""
-    ids = store.sample_ids()
-    named = [(sid, raw.hex()) for sid, raw in ids.select("sid", "sample_id").iter_rows()]
-    fitting = [(sid, name) for sid, name in named if name.startswith(prefix.lower())]
-    if not fitting:
-        raise NotFound(
-            f"no sample id begins with {prefix!r}",
-            hint='see: influence-store query "select sample_id, prompt from samples limit 9"',
-        )
-    if len(fitting) > 1:
-        raise UsageError(
-            f"{len(fitting)} sample ids begin with {prefix!r}", hint="give more digits"
-        )
-    return fitting[0]
+    sids = sids_named(store, [prefix])
+    return int(sids[0]), content_ids(store, sids)[0].hex()

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
+from pyroaring import BitMap
 
 from influence_store.errors import NotComputed, NotFound
 from influence_store.exporters.onnx import export_onnx
@@ -162,8 +163,7 @@ def pair_lesson(
 def _panel(store: Store, lesson: PairLesson, seed: int) -> tuple[Ids, tuple[str, ...]]:
     """Sids and ids of the pinned panel: the seed's targets, or a fair draw of them if too many."""
     sids = np.unique(lesson.sids[lesson.targets])
-    wanted = pl.col("sid").is_in(sids.tolist())
-    frame = store.sample_ids().filter(wanted).sort("sample_id")
+    frame = store.sample_ids(BitMap(sids.astype(np.uint32))).sort("sample_id")
     order = np.sort(np.random.default_rng(seed).permutation(frame.height)[:PANEL_ROWS])
     frame = frame[order.tolist()]
     return frame["sid"].to_numpy(), tuple(one.hex() for one in frame["sample_id"].to_list())

@@ -9,8 +9,9 @@ import polars as pl
 from pyroaring import BitMap
 
 from influence_store.errors import Busy, NotFound, UsageError
+from influence_store.jobs.cells import sids_named
 from influence_store.jobs.samples import read_samples
-from influence_store.jobs.stored_selection import names_of, sids_named, stored_selection
+from influence_store.jobs.stored_selection import names_of, stored_selection
 from influence_store.query.beside import HIGH, LOW
 from influence_store.query.engine import Limits
 from influence_store.query.relation import view

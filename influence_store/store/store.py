@@ -17,7 +17,7 @@ from influence_store.schema.catalog import (
     Producer,
 )
 from influence_store.schema.identity import fingerprint
-from influence_store.store import artifacts, grid, versions
+from influence_store.store import artifacts, contents, grid, versions
 from influence_store.store.grid import BlockRef
 from influence_store.store.local import LocalStorage
 from influence_store.store.location import create, find
@@ -247,12 +247,17 @@ class Store:
         # Two teams may have paid for the same pair; the first published fact stands.
         return whole.unique(["source", "target"], keep="first", maintain_order=True)
 
-    def sample_ids(self) -> pl.DataFrame:
-        """(sample_id, sid) of every distinct content in the store."""
-        schema = {"sid": pl.Int64, "sample_id": pl.Binary}
-        batches = list(self.scan(self.blocks("samples"), ["sid", "sample_id"]))
-        frames = [pl.DataFrame(pl.from_arrow(batch), schema=schema) for batch in batches]
-        return pl.concat(frames) if frames else pl.DataFrame(schema=schema)
+    def sample_ids(self, bits: BitMap | None = None) -> pl.DataFrame:
+        """(sid, sample_id) of every distinct content in the store, or of those in `bits`."""
+        return contents.everything(self.scan(self.blocks("samples"), contents.COLUMNS, bits))
+
+    def sids_of(self, ids: Sequence[bytes]) -> pl.DataFrame:
+        """(sid, sample_id) of those contents that the store holds, in no certain order."""
+        return contents.among(self.scan(self.blocks("samples"), contents.COLUMNS), ids)
+
+    def sids_beginning(self, prefixes: Sequence[str]) -> pl.DataFrame:
+        """(sid, sample_id) of the contents whose id begins with one of `prefixes` (hex)."""
+        return contents.beginning(self.scan(self.blocks("samples"), contents.COLUMNS), prefixes)
 
     # -- writing -----------------------------------------------------------------------------
 
