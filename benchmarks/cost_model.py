@@ -240,7 +240,7 @@ def simulated():
 def simulated_table(told):
     names = {
         "bitmap": "a version's bitmap, 1 % gone at random",
-        "identities": "content ids in memory, 1,000 looked up",
+        "identities": "content ids read, 1,000 looked up",
     }
     rows = []
     for name, sizes in told.items():

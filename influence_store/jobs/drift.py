@@ -159,11 +159,11 @@ class _Group:
 
 @dataclass(frozen=True)
 class _Compared:
-    """New rows, reference rows and the labelled sources they are compared with."""
+    """New rows, reference rows, and vectors of the labelled sources they are compared with."""
 
     new: _Group
     reference: _Group
-    sources: Ids
+    seed: Floats
 
     @classmethod
     def of(
@@ -173,20 +173,19 @@ class _Compared:
         reference = _draw(np.asarray(others.to_array(), np.int64), REFERENCE_ROWS)
         n_peers = min(PEER_ROWS, len(rows), len(reference))
         groups = [_Group(store, embedder, one, _draw(one, n_peers)) for one in (rows, reference)]
-        return cls(groups[0], groups[1], sources)
+        return cls(groups[0], groups[1], store.vectors(embedder, sources))
 
     def drift(self) -> Drift:
         """Where (nearly) all rows are labelled, the seed is its own reference."""
-        seed = self.new.vectors(self.sources)
-        m = len(self.reference.rows)
-        if m >= LEAST_REFERENCE or m >= len(seed):
-            return drift(self.new.place(seed), self.reference.place(seed))
-        return drift(self.new.place(seed), place_in_seed(seed))
+        new, m = self.new.place(self.seed), len(self.reference.rows)
+        if m >= LEAST_REFERENCE or m >= len(self.seed):
+            return drift(new, self.reference.place(self.seed))
+        return drift(new, place_in_seed(self.seed))
 
     def outside(self, found: Drift) -> Outside:
         """The new rows that are outside, or a draw of them."""
         sids, limits = [], []
-        for part, where in self.new.placed(self.new.vectors(self.sources)):
+        for part, where in self.new.placed(self.seed):
             far = found.is_outside(where)
             sids.append(part[far])
             limits.append(found.limit(where)[far])

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 #: the factor from one budget to the next.
 PAIRS, SOURCES, STEP = 1_000_000, 100_000, 1.25
 #: Sources that are read first, and that are judged at a time.
-FIRST_READ, STRIDE = 2048, 16
+FIRST_READ, STRIDE = 8192, 16
 
 
 @dataclass(frozen=True)
