@@ -10,10 +10,12 @@ import pyarrow as pa
 from pyroaring import BitMap
 
 from influence_store.errors import IntegrityError
+from influence_store.store import spill
 from influence_store.store.lance import CHUNK_ROWS, PinnedTable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from pathlib import Path
 
     from influence_store.protocols import Floats, Ids
     from influence_store.store.storage import Storage
@@ -70,13 +72,19 @@ def scan(
 
 
 def matrix(
-    storage: Storage, blocks: Sequence[BlockRef], column: str, sids: Ids, dim: int
+    storage: Storage,
+    blocks: Sequence[BlockRef],
+    column: str,
+    sids: Ids,
+    dim: int,
+    scratch: Path,
 ) -> Floats:
     """`column` (vectors of `dim` float32) of each sid, (len(sids), dim), in the order of `sids`.
 
-    IntegrityError if a sid has no cell: ask `covered` first.
+    A large one lies in the folder `scratch`. IntegrityError if a sid has no cell: ask `covered`
+    first.
     """
-    out = np.zeros((len(sids), dim), np.float32)
+    out = spill.zeros((len(sids), dim), scratch)
     seen = np.zeros(len(sids), bool)
     order = np.argsort(sids, kind="stable")
     ordered = sids[order]

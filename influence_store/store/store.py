@@ -214,7 +214,7 @@ class Store:
         """One stored vector per sid, (len(sids), dim)."""
         assert producer.id is not None
         blocks = self.blocks(producer.kind, producer_id=producer.id)
-        return grid.matrix(self.storage, blocks, column, sids, producer.dim)
+        return grid.matrix(self.storage, blocks, column, sids, producer.dim, self.scratch)
 
     def nearest(
         self, producer: Producer, query: Floats, k: int, bits: BitMap
