@@ -15,7 +15,7 @@ from influence_store.verbs.catalog import migrate, team
 from influence_store.verbs.data import embed, export, import_, ingest, init
 from influence_store.verbs.extend import plugins
 from influence_store.verbs.keep import backup, doctor, gc, repair, restore, verify
-from influence_store.verbs.learn import evaluate, fill, train
+from influence_store.verbs.learn import card, evaluate, fill, train
 from influence_store.verbs.measure import label, methods, top
 from influence_store.verbs.overlap import duplicates, leaks
 from influence_store.verbs.prove import trial
@@ -56,7 +56,7 @@ def cli(ctx: click.Context, uri: str | None, profile: str | None, as_json: bool)
 #: The verbs in the order of the work, as `--help` lists them.
 SECTIONS = {
     "Data": (init, ingest, embed, import_, pull, export),
-    "Influence": (methods, label, train, fill, evaluate),
+    "Influence": (methods, label, train, card, fill, evaluate),
     "Questions": (query, top, sample, status, plan, log, diff),
     "Selection": (select, explain, frontier, trial, duplicates, leaks, receipt),
     "Pages": (report, serve, token),

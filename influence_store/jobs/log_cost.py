@@ -104,6 +104,8 @@ def _told(one: Saving) -> Iterator[str]:
             _share(one.saving[key], word) for key, word in _WORDS.items() if key in one.saving
         ]
         yield f"  {'; '.join(shares)}"
+        had = ", ".join(f"{name} ({verdict!r})" for name, verdict in one.verdicts.items())
+        yield plain(f"  what was had instead: estimates of {had}")
     yield f"  NN-CIFT claims {_claim(one)}; without embedding, selection and fine-tuning"
 
 

@@ -40,7 +40,7 @@ class Saving:
 
     `cells` are all rows or pairs, `measured` those that the runs labelled. `each`, `everything`
     and `saving` are by currency; one that was not measured is left out. `missing` says why there
-    is no saving.
+    is no saving, `verdicts` what the estimators that were had instead are worth, by name.
     """
 
     methods: tuple[str, ...]
@@ -54,6 +54,7 @@ class Saving:
     spent: Mapping[str, Costs]
     saving: Costs
     missing: tuple[str, ...]
+    verdicts: Mapping[str, str]
 
     @property
     def total(self) -> Costs:
@@ -114,6 +115,11 @@ class _Kind:
         """Estimators of these labels."""
         ids = {one.id for one in self._teachers()}
         return [one for one in self.estimators if one.method_id in ids]
+
+    def verdicts(self) -> dict[str, str]:
+        """Of the newest estimator by each name."""
+        names = {one.id: one.name for one in self.producers}
+        return {names[one.producer_id]: one.verdict for one in self.taught()}
 
     def spent(self, dataset: str) -> dict[str, Costs]:
         """By part."""
@@ -183,6 +189,7 @@ def _saving(kind: _Kind, heads: Mapping[str, Version]) -> Saving:
         spent=spent,
         saving=known,
         missing=tuple(missing),
+        verdicts=kind.verdicts(),
     )
 
 

@@ -11,15 +11,17 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+from influence_store.network.figures import Figures
+from influence_store.network.intervals import ConformalInterval, Interval
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-    from influence_store.network.figures import Figures
-    from influence_store.network.intervals import ConformalInterval, Interval
 
 Verdict = Literal["trusted", "weak", "no better than cosine", "no better than mean"]
 
 ADDITIVE = 0.99
+#: What stands in the facts because it follows from the rest.
+_WORKED_OUT = ("verdict", "doubts", "notes")
 EFFECTS, RAW_COSINE = "row+column effects", "cosine, raw"
 
 
@@ -134,6 +136,32 @@ class AccuracyCard:
             "spearman_ceiling": self.ceiling,
             **self.settings,
         }
+
+    @classmethod
+    def of(cls, facts: Mapping[str, Any]) -> AccuracyCard:
+        """The card whose `facts` were stored; its verdict is by the rules of today."""
+        rest = {key: value for key, value in facts.items() if key not in _WORKED_OUT}
+        scalar, pair = rest.pop("scalar_interval"), rest.pop("pair_interval")
+        return cls(
+            network=rest.pop("network"),
+            figures={
+                quadrant: {name: Figures.of(one) for name, one in named.items()}
+                for quadrant, named in rest.pop("figures").items()
+            },
+            spearman=Interval(**rest.pop("spearman")),
+            rank_floor=rest.pop("rank_floor"),
+            over_cosine=Interval(**rest.pop("over_cosine")),
+            over_additive=Interval(**rest.pop("over_additive")),
+            error_saved=Interval(**rest.pop("error_saved")),
+            selection=tuple(
+                ShareGain(one["share"], Interval(**one["own"]), Interval(**one["over_cosine"]))
+                for one in rest.pop("selection")
+            ),
+            scalar=ConformalInterval(**scalar) if scalar else None,
+            pair=ConformalInterval(**pair) if pair else None,
+            ceiling=rest.pop("spearman_ceiling"),
+            settings=rest,
+        )
 
     def lines(self) -> list[str]:
         """A short table for a person: pairs unseen on both sides, best rank first."""

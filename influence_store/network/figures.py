@@ -17,7 +17,7 @@ from scipy.stats import rankdata
 from influence_store.network.selection_gain import SetGain, set_gains
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from influence_store.network.judged import Pairs
     from influence_store.protocols import Gains
@@ -64,6 +64,13 @@ class Figures:
     def facts(self) -> dict[str, Any]:
         """As stored; JSON-able."""
         return asdict(self)
+
+    @classmethod
+    def of(cls, facts: Mapping[str, Any]) -> Figures:
+        """The figures whose `facts` these are."""
+        top_k = tuple(TopK(**one) for one in facts["top_k"])
+        selection = tuple(SetGain(**one) for one in facts["selection"])
+        return cls(**{**facts, "top_k": top_k, "selection": selection})
 
 
 def figures(pairs: Pairs, predicted: Gains) -> Figures:

@@ -135,6 +135,20 @@ class ScoreCard:
             **self.settings,
         }
 
+    @classmethod
+    def of(cls, facts: Mapping[str, Any]) -> ScoreCard:
+        """The card whose `facts` were stored; its verdict is by the rules of today."""
+        rest = {key: value for key, value in facts.items() if key not in ("verdict", "doubts")}
+        return cls(
+            network=rest.pop("network"),
+            figures={name: ScoreFigures(**one) for name, one in rest.pop("figures").items()},
+            spearman=Interval(**rest.pop("spearman")),
+            kendall=Interval(**rest.pop("kendall")),
+            over_length=Interval(**rest.pop("over_length")),
+            error_saved=Interval(**rest.pop("error_saved")),
+            settings=rest,
+        )
+
     def lines(self) -> list[str]:
         """A short table for a person: samples kept back, best rank first."""
         rows = sorted(self.figures.items(), key=lambda item: -item[1].spearman)

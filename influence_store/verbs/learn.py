@@ -12,6 +12,7 @@ from influence_store.shell import (
     emit_facts,
     emit_report,
     on_an_engine,
+    verb,
     writing_verb,
 )
 
@@ -66,6 +67,15 @@ def fill(ctx: Context, dataset: str, estimator: str | None, **engine: Any) -> No
     drift = measure_drift(store, version, trained)
     facts = {**report.facts(), "drift": drift.facts() if drift else None}
     emit_facts(ctx, facts, [*report.lines(), *(drift.lines() if drift else [])])
+
+
+@verb
+@click.argument("estimator", required=False)
+def card(ctx: Context, estimator: str | None) -> None:
+    """How good is ESTIMATOR (default: the newest)? Its accuracy card, and what was found since."""
+    from influence_store.jobs.card import card as job
+
+    emit_report(ctx, job(ctx.open(), estimator))
 
 
 @writing_verb

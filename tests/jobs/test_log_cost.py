@@ -81,6 +81,9 @@ def test_a_loss_is_called_one(after):
         saved = told["saving"][name]
         share = f"saved {saved:.1%} of" if saved >= 0 else f"cost {-saved:.0%} more"
         assert f"{share} {word}" in said
+    verdict = after.json("card", "delift-l2")["verdict"]
+    assert told["verdicts"] == {"delift-l2": verdict}
+    assert f"what was had instead: estimates of delift-l2 ({verdict!r})" in said
     assert "NN-CIFT claims 99.7 %" in said
     assert "GPU seconds are 0: no run had a model on a GPU" in said
 

@@ -95,6 +95,9 @@ def test_a_teacher_that_says_the_same_elsewhere_is_ranked_well_there(planter):
     away = planter.ids("away")
     planter.label(away[:25], away[25:])
     report = planter.evaluate()
+    (known,) = planter.run.json("card", "known")["transfers"]
+    assert (known["dataset"], known["verdict"]) == ("away@1", report.card.verdict)
+    assert f"on away@1: {report.card.verdict}, rank ρ" in planter.run("card")
     assert report.card.spearman.low > 0.3
     assert report.card.over_cosine.low > 0
     assert report.card.verdict in ("trusted", "weak")
