@@ -1,8 +1,7 @@
 """Are the bytes of a block what SQL says? Asked in a child process, which corrupt bytes may kill.
 
 One child looks at many blocks. When it dies, the block in its hands is to blame, and a new one goes
-on behind it. So do the workers of a cluster, each with a child of its own: a worker that dies is a
-machine in trouble, a child that dies is a block.
+on behind it.
 """
 
 from __future__ import annotations
@@ -16,7 +15,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from influence_store.errors import InfluenceStoreError, IntegrityError, NotFound, StorageError
-from influence_store.execution import LOCAL, StoreAt, no_slot
 from influence_store.schema.catalog import Artifact
 from influence_store.store.blocks import checksum_of
 from influence_store.store.faults import step
@@ -29,11 +27,8 @@ if TYPE_CHECKING:
     from multiprocessing.context import SpawnProcess
     from typing import Any
 
-    from influence_store.execution import Executor
     from influence_store.jobs.inventory import Owner, Vouched
-    from influence_store.store.runs import Slot
     from influence_store.store.storage import Storage
-    from influence_store.store.store import Store
 
 _READ_BYTES = 1 << 20
 #: A table whose bytes are whole but which cannot be read; told beside `changed`, `missing` …
@@ -108,46 +103,6 @@ def inspect(storage: Storage, record: Record, advisory: str = "") -> list[Findin
     if (found := read.hexdigest()) != record.checksum:
         return [Finding("checksum", record.owner, f"values with checksum {found}", record.checksum)]
     return []
-
-
-@dataclass(frozen=True)
-class Inspecting:
-    """The long look at one block after the other, by whoever is free; writes nothing."""
-
-    store: StoreAt
-    advisory: str
-    max_mb_per_s: float | None
-    device: str = "cpu"
-
-    def open(self) -> Inspector:
-        """StoreNotFound where this machine does not see the store: all of it would seem lost."""
-        store = self.store.open()
-        store.database.close()
-        return Inspector(store.storage.uri, self.advisory, self.max_mb_per_s)
-
-    def do(self, inspector: Inspector, shard: Record, _slot: Slot) -> list[Finding]:
-        """See `Inspector.look`."""
-        return inspector.look(shard)
-
-
-def inspect_all(
-    store: Store,
-    records: Sequence[Record],
-    *,
-    advisory: str = "",
-    max_mb_per_s: float | None = None,
-    executor: Executor = LOCAL,
-) -> Iterator[tuple[Record, list[Finding]]]:
-    """`inspect` each of `records`, in processes that may die of it.
-
-    `max_mb_per_s` is what all workers may read together. StorageError if the place cannot be read,
-    or no process can be started.
-    """
-    each = None if max_mb_per_s is None else max_mb_per_s / executor.workers
-    work = Inspecting(StoreAt.of(store), advisory, each)
-    with Inspector(store.storage.uri, advisory, each) as here:
-        found = executor.map(work, records, no_slot, here)
-        yield from zip(records, found, strict=True)
 
 
 class Inspector:

@@ -15,7 +15,8 @@ from sqlmodel import col
 
 from influence_store.errors import Fenced, NotFound
 from influence_store.jobs.backup import opened
-from influence_store.jobs.inspection import inspect_all, record_of
+from influence_store.jobs.inspect_all import inspect_all
+from influence_store.jobs.inspection import record_of
 from influence_store.jobs.inventory import ADVISORY, QUARANTINE, held, key
 from influence_store.jobs.redo import redo
 from influence_store.jobs.verify_store import DAMAGE, verify_store

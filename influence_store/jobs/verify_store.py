@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 from influence_store.errors import IntegrityError
 from influence_store.execution import LOCAL
 from influence_store.jobs.affected import affected
-from influence_store.jobs.inspection import Finding, inspect_all, opens, record_of
+from influence_store.jobs.inspect_all import inspect_all
+from influence_store.jobs.inspection import Finding, opens, record_of
 from influence_store.jobs.invariants import broken_invariants, unreadable_bitmaps
 from influence_store.jobs.inventory import ADVISORY, held, key, listing, run_of
 from influence_store.output import plain

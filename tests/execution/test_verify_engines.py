@@ -6,13 +6,13 @@ from dataclasses import dataclass, replace
 
 import pytest
 from raw_path import raw_path
-from shop import Murderous, Sent, with_rows
+from shop import Deadly, Murderous, Sent, with_rows
 
 from influence_store.embedding.hashing import HashingEmbedder
 from influence_store.errors import StoreNotFound
 from influence_store.execution import LOCAL, StoreAt
 from influence_store.jobs import embed as embed_job
-from influence_store.jobs.inspection import Inspecting, inspect_all
+from influence_store.jobs.inspect_all import Inspecting, inspect_all
 from influence_store.jobs.verify_store import verify_store
 
 pytestmark = pytest.mark.xdist_group("ray")
@@ -69,6 +69,12 @@ def test_a_block_that_kills_its_inspector_is_a_problem_and_the_others_are_looked
         ("changed", third.path),
     ]
     assert problems[1].found == "reading it ended the checking process (exit code -9)"
+
+
+def test_a_worker_that_ends_is_no_problem_of_the_store(demo, cluster, lethal):
+    zero(data_file(demo, demo.blocks("embedding")[1]))
+    (problem,) = verify_store(demo, deep=True, executor=Deadly(cluster, lethal(2))).problems
+    assert (problem.code, problem.owner) == ("changed", demo.blocks("embedding")[1].path)
 
 
 def test_a_machine_that_does_not_see_the_store_finds_no_problems_but_stops(store):

@@ -7,7 +7,8 @@ from harm import flip
 from sqlalchemy import text
 
 from influence_store.errors import IntegrityError
-from influence_store.jobs.inspection import inspect, inspect_all, record_of
+from influence_store.jobs.inspect_all import inspect_all
+from influence_store.jobs.inspection import inspect, record_of
 from influence_store.jobs.inventory import ADVISORY, held
 from influence_store.jobs.verify_store import verify_store
 from influence_store.schema.catalog import Block, BlockFile, Dataset, DatasetVersion, Selection
