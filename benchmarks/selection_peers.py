@@ -69,7 +69,7 @@ def vectors_of(source, n):
         return clustered_vectors(n)
     if source.endswith(".npy"):
         return np.load(source)
-    from influence_store.jobs.near_duplicates import embedder_of
+    from influence_store.jobs.embed import embedder_of
     from influence_store.store.store import Store
     from influence_store.version import __version__
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from influence_store.execution.engines import ENGINES, open_executor
 from influence_store.execution.local import LOCAL, LocalExecutor
 from influence_store.execution.place import StoreAt
-from influence_store.execution.spread import spread
+from influence_store.execution.spread import no_slot, spread
 from influence_store.execution.work import Executor, Work
 
 __all__ = [
@@ -19,6 +19,7 @@ __all__ = [
     "LocalExecutor",
     "StoreAt",
     "Work",
+    "no_slot",
     "open_executor",
     "spread",
 ]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from influence_store.store.runs import Slot
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
@@ -11,6 +13,11 @@ if TYPE_CHECKING:
     from influence_store.store.runs import ActiveRun
 
 _END = object()
+
+
+def no_slot() -> Slot:
+    """For `Executor.map` where results are answers and no blocks: nobody writes."""
+    return Slot("", 0)
 
 
 def spread(

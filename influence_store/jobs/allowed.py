@@ -9,6 +9,7 @@ import numpy as np
 from pyroaring import BitMap
 
 from influence_store.errors import UsageError
+from influence_store.execution import LOCAL
 from influence_store.jobs.attributes import attributes
 from influence_store.jobs.leaks import leaks
 from influence_store.jobs.near_duplicates import check_policy, near_duplicates, surplus
@@ -19,6 +20,7 @@ from influence_store.selection.limits import Limits
 from influence_store.selection.quotas import attribute_of, parse_quota, quota_groups
 
 if TYPE_CHECKING:
+    from influence_store.execution import Executor
     from influence_store.jobs.question import Question
     from influence_store.protocols import Ids
     from influence_store.store.store import Store
@@ -58,12 +60,15 @@ class Allowed:
         return replace(self.limits, barred=_flags(sids, others))
 
 
-def allowed(store: Store, question: Question) -> Allowed:
-    """UsageError in the first second where the limits cannot be kept."""
+def allowed(store: Store, question: Question, executor: Executor = LOCAL) -> Allowed:
+    """UsageError in the first second where the limits cannot be kept.
+
+    `executor` compares rows that were never compared, where near duplicates stay out.
+    """
     if question.duplicates is not None:
         check_policy(store, question.duplicates)
     sids = question.version.sids
-    barred, notes = _barred(store, question)
+    barred, notes = _barred(store, question, executor)
     facts: dict[str, Any] = {"barred": {why: len(bits) for why, bits in barred.items()}}
     out = BitMap.union(BitMap(), *barred.values())
     start, told = _start(store, question, out)
@@ -102,7 +107,9 @@ def _count(question: Question, n: int, free: int) -> int:
     return min(count, free)
 
 
-def _barred(store: Store, question: Question) -> tuple[dict[str, BitMap], tuple[str, ...]]:
+def _barred(
+    store: Store, question: Question, executor: Executor
+) -> tuple[dict[str, BitMap], tuple[str, ...]]:
     """Sids that may not be picked, by reason, and what to say of it."""
     barred: dict[str, BitMap] = {}
     notes: list[str] = []
@@ -121,7 +128,7 @@ def _barred(store: Store, question: Question) -> tuple[dict[str, BitMap], tuple[
         barred["leak"] = barred.get("leak", BitMap()) | found.bits
         notes.append(f"{told} and are left out; {see}")
     if question.duplicates is not None:
-        found_copies = near_duplicates(store, version)
+        found_copies = near_duplicates(store, version, executor=executor)
         copies = surplus(store, version, found_copies, question.duplicates)
         barred["near duplicate"] = copies.bits
         notes.append(

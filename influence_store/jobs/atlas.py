@@ -20,7 +20,7 @@ import numpy as np
 import polars as pl
 
 from influence_store.errors import MissingExtra, StorageError, UsageError
-from influence_store.jobs.near_duplicates import embedder_of
+from influence_store.jobs.embed import embedder_of
 from influence_store.jobs.report_map import components
 from influence_store.jobs.report_selection import selection_of
 from influence_store.query.views import views

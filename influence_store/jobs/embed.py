@@ -140,6 +140,12 @@ def embedder_producer(store: Store, embedder: Embedder) -> Producer:
     return store.producer("embedding", embedder.name, embedder.facts, dim=embedder.dim)
 
 
+def embedder_of(store: Store, version: Version) -> Producer | None:
+    """The newest embedder that has a vector for every row of `version`."""
+    complete = [one for one in store.producers("embedding") if not store.missing(version, one)]
+    return complete[-1] if complete else None
+
+
 def encode(embedder: Embedder, samples: Sequence[Sample]) -> Encoded:
     """The vectors of `samples`, (n, dim), checked: an embedder may come from anywhere."""
     texts = [embedding_text(one, embedder.facts["template"]) for one in samples]

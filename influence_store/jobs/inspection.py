@@ -24,6 +24,7 @@ from influence_store.store.location import storage_at
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from multiprocessing.connection import Connection
+    from multiprocessing.context import SpawnProcess
     from typing import Any
 
     from influence_store.jobs.inventory import Owner, Vouched
@@ -35,8 +36,8 @@ UNREADABLE = "unreadable"
 
 
 @dataclass(frozen=True)
-class Work:
-    """One block or artifact, as plain values; an artifact has no `table`."""
+class Record:
+    """What SQL says of one block or artifact; an artifact has no `table`."""
 
     owner: str
     files: tuple[tuple[str, int, str], ...]
@@ -61,121 +62,135 @@ class Finding:
     expected: str
 
 
-def work_on(owner: Owner, files: Sequence[Vouched]) -> Work:
-    """What there is to look at."""
+def record_of(owner: Owner, files: Sequence[Vouched]) -> Record:
+    """As plain values, which can be sent away."""
     listed = tuple((file.path, file.size, file.sha256) for file in files)
     if isinstance(owner, Artifact):
-        return Work(owner.sha256, listed)
-    return Work(owner.path, listed, owner.path, owner.lance_version, owner.n_rows, owner.checksum)
+        return Record(owner.sha256, listed)
+    return Record(owner.path, listed, owner.path, owner.lance_version, owner.n_rows, owner.checksum)
 
 
-def opens(storage: Storage, work: Work) -> list[Finding]:
+def opens(storage: Storage, record: Record) -> list[Finding]:
     """The quick look: does the table open at its version, with its rows?"""
     try:
-        rows = PinnedTable(storage, work.owner, work.lance_version).count()
+        rows = PinnedTable(storage, record.owner, record.lance_version).count()
     except (KeyboardInterrupt, SystemExit):
         raise
     except BaseException as error:  # a panic of LanceDB is no Exception
-        return [_unreadable(work, error)]
-    return _rows(work, rows)
+        return [_unreadable(record, error)]
+    return _rows(record, rows)
 
 
-def inspect(storage: Storage, work: Work, advisory: str = "") -> list[Finding]:
+def inspect(storage: Storage, record: Record, advisory: str = "") -> list[Finding]:
     """The long look: every byte of every file, then every row of the table."""
     findings = [
         finding
-        for path, size, sha256 in work.files
+        for path, size, sha256 in record.files
         if not (advisory and path.endswith(advisory))
         for finding in _file(storage, path, size, sha256)
     ]
-    if findings or work.table is None:
+    if findings or record.table is None:
         return findings
     try:
-        table = PinnedTable(storage, work.table, work.lance_version)
+        table = PinnedTable(storage, record.table, record.lance_version)
         read = checksum_of(table, table.schema)
     except (KeyboardInterrupt, SystemExit):
         raise
     except BaseException as error:
-        return [_unreadable(work, error)]
-    if read.n_rows != work.n_rows:
-        return _rows(work, read.n_rows)
-    if (found := read.hexdigest()) != work.checksum:
-        return [Finding("checksum", work.owner, f"values with checksum {found}", work.checksum)]
+        return [_unreadable(record, error)]
+    if read.n_rows != record.n_rows:
+        return _rows(record, read.n_rows)
+    if (found := read.hexdigest()) != record.checksum:
+        return [Finding("checksum", record.owner, f"values with checksum {found}", record.checksum)]
     return []
 
 
-def inspect_in_children(
-    uri: str, works: Sequence[Work], *, advisory: str = "", max_mb_per_s: float | None = None
-) -> Iterator[tuple[Work, list[Finding]]]:
-    """`inspect` each of `works` in the place `uri`, in a process that may die of it.
+class Inspector:
+    """Takes the long look in a child process; the first look starts it."""
 
-    StorageError if the place cannot be read, or no process can be started.
-    """
-    done = 0
-    while done < len(works):
-        begun = False
-        for told in _one_child(uri, works[done:], advisory, max_mb_per_s):
-            if isinstance(told, InfluenceStoreError):
-                raise told
-            if isinstance(told, int):
-                if not begun:
-                    raise StorageError(f"the checking process ended with {told} before it began")
-                yield works[done], [_killer(works[done], told)]
-                done += 1
-            elif told is None:
-                begun = True
-            else:
-                yield works[done], told
-                done += 1
+    def __init__(self, uri: str, advisory: str = "", max_mb_per_s: float | None = None) -> None:
+        self._asked = uri, advisory, max_mb_per_s
+        self._child: tuple[SpawnProcess, Connection] | None = None
+
+    def __enter__(self) -> Inspector:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def look(self, record: Record) -> list[Finding]:
+        """See `inspect`; that the child died of `record` is a finding, too.
+
+        StorageError if the place cannot be read, or no child can be started.
+        """
+        process, pipe = self._child or self._start()
+        try:
+            pipe.send(record)
+            told = pipe.recv()
+        except (EOFError, OSError):
+            process.join()
+            self.close()
+            return [_killer(record, process.exitcode or 0)]
+        if isinstance(told, InfluenceStoreError):
+            raise told
+        found: list[Finding] = told
+        return found
+
+    def close(self) -> None:
+        """End the child, whatever it is at."""
+        if self._child is not None:
+            process, pipe = self._child
+            process.terminate()
+            process.join()
+            pipe.close()
+            self._child = None
+
+    def _start(self) -> tuple[SpawnProcess, Connection]:
+        # A fresh interpreter: LanceDB's threads do not survive a fork.
+        context = multiprocessing.get_context("spawn")
+        ours, theirs = context.Pipe()
+        process = context.Process(target=_look, args=(*self._asked, theirs), daemon=True)
+        process.start()
+        theirs.close()
+        self._child = process, ours
+        try:
+            ours.recv()
+        except (EOFError, OSError):
+            process.join()
+            self.close()
+            raise StorageError(
+                f"the checking process ended with {process.exitcode} before it began"
+            ) from None
+        return self._child
 
 
-def _one_child(
-    uri: str, works: Sequence[Work], advisory: str, max_mb_per_s: float | None
-) -> Iterator[list[Finding] | InfluenceStoreError | int | None]:
-    """None when it has begun, then what it finds in each; its exit code if it died."""
-    # A fresh interpreter: LanceDB's threads do not survive a fork.
-    context = multiprocessing.get_context("spawn")
-    ours, theirs = context.Pipe(duplex=False)
-    process = context.Process(
-        target=_child, args=(uri, tuple(works), advisory, max_mb_per_s, theirs), daemon=True
-    )
-    process.start()
-    theirs.close()
-    try:
-        for _ in range(len(works) + 1):
-            try:
-                yield ours.recv()
-            except EOFError:
-                process.join()
-                yield process.exitcode or 0
-                return
-    finally:
-        process.terminate()
-        process.join()
-        ours.close()
-
-
-def _child(
-    uri: str, works: tuple[Work, ...], advisory: str, limit: float | None, parent: Connection
-) -> None:
+def _look(uri: str, advisory: str, limit: float | None, asker: Connection) -> None:
+    """What the child does until nobody asks any more."""
     # What a dying LanceDB prints helps nobody; the parent tells which block it was.
     sys.stderr.flush()
     with open(os.devnull, "w") as nowhere:
         os.dup2(nowhere.fileno(), 2)
     storage = storage_at(uri)
-    parent.send(None)
-    started, read = time.monotonic(), 0
-    for work in works:
+    asker.send(None)
+    while (record := _asked(asker)) is not None:
+        began = time.monotonic()
         step("inspecting")
         answer: Any
         try:
-            answer = inspect(storage, work, advisory)
+            answer = inspect(storage, record, advisory)
         except InfluenceStoreError as error:
             answer = error
-        parent.send(answer)
-        read += work.size
         if limit is not None:
-            time.sleep(max(0.0, read / (limit * 1e6) - (time.monotonic() - started)))
+            time.sleep(max(0.0, record.size / (limit * 1e6) - (time.monotonic() - began)))
+        asker.send(answer)
+
+
+def _asked(asker: Connection) -> Record | None:
+    try:
+        record: Record = asker.recv()
+    except (EOFError, OSError):
+        return None  # whoever asked has ended
+    return record
 
 
 def _file(storage: Storage, path: str, size: int, sha256: str) -> Iterator[Finding]:
@@ -195,18 +210,18 @@ def _file(storage: Storage, path: str, size: int, sha256: str) -> Iterator[Findi
         yield Finding("changed", path, f"bytes with sha256 {found[:16]}…", f"{sha256[:16]}…")
 
 
-def _rows(work: Work, rows: int) -> list[Finding]:
-    if rows == work.n_rows:
+def _rows(record: Record, rows: int) -> list[Finding]:
+    if rows == record.n_rows:
         return []
-    return [Finding("rows", work.owner, f"{rows} rows", f"{work.n_rows} rows")]
+    return [Finding("rows", record.owner, f"{rows} rows", f"{record.n_rows} rows")]
 
 
-def _unreadable(work: Work, error: BaseException) -> Finding:
+def _unreadable(record: Record, error: BaseException) -> Finding:
     cause = error.__cause__ if isinstance(error, IntegrityError) and error.__cause__ else error
     told = str(cause).splitlines()[0][:160] if str(cause) else type(cause).__name__
-    return Finding(UNREADABLE, work.owner, f"LanceDB: {told}", f"a table of {work.n_rows} rows")
+    return Finding(UNREADABLE, record.owner, f"LanceDB: {told}", f"a table of {record.n_rows} rows")
 
 
-def _killer(work: Work, exit_code: int) -> Finding:
+def _killer(record: Record, exit_code: int) -> Finding:
     found = f"reading it ended the checking process (exit code {exit_code})"
-    return Finding(UNREADABLE, work.owner, found, f"a table of {work.n_rows} rows")
+    return Finding(UNREADABLE, record.owner, found, f"a table of {record.n_rows} rows")

@@ -14,7 +14,7 @@ import numpy as np
 from pyroaring import BitMap
 
 from influence_store.errors import UsageError
-from influence_store.execution import LOCAL, StoreAt
+from influence_store.execution import LOCAL, StoreAt, no_slot
 from influence_store.progress import progress
 from influence_store.protocols import Chosen
 from influence_store.selection.functions.facility_location import FacilityLocation
@@ -28,7 +28,6 @@ from influence_store.selection.partition import (
 )
 from influence_store.selection.plan import BYTES_PER_PAIR, HALF_BYTES_PER_PAIR
 from influence_store.selection.views import CosineView
-from influence_store.store.runs import Slot
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -38,6 +37,7 @@ if TYPE_CHECKING:
     from influence_store.jobs.question import Question
     from influence_store.protocols import Ids
     from influence_store.selection.limits import Limits
+    from influence_store.store.runs import Slot
     from influence_store.store.store import Store
 
 
@@ -124,7 +124,7 @@ def partitioned(
     positions = parts_of(view.sources, cells, most, question.seed)
     parts = _parts(question, limits, positions)
     work = PartGreedy(StoreAt.of(store), question.kernel.embedder.fingerprint, floor)
-    answers = executor.map(work, parts, _no_slot, store)
+    answers = executor.map(work, parts, no_slot, store)
     found = []
     with progress("parts", len(parts)) as advance:
         for part, chosen in zip(positions, answers, strict=True):
@@ -144,11 +144,6 @@ def partitioned(
         else by_gain(found, limits.budget)
     )
     return merged, {"partitioned": told, "told": _line(told)}
-
-
-def _no_slot() -> Slot:
-    """Picks are an answer and no block: nobody writes."""
-    return Slot("", 0)
 
 
 def _parts(question: Question, limits: Limits, positions: Sequence[Ids]) -> list[Part]:

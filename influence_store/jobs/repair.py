@@ -15,7 +15,8 @@ from sqlmodel import col
 
 from influence_store.errors import Fenced, NotFound
 from influence_store.jobs.backup import opened
-from influence_store.jobs.inspection import inspect_in_children, work_on
+from influence_store.jobs.inspect_all import inspect_all
+from influence_store.jobs.inspection import record_of
 from influence_store.jobs.inventory import ADVISORY, QUARANTINE, held, key
 from influence_store.jobs.redo import redo
 from influence_store.jobs.verify_store import DAMAGE, verify_store
@@ -170,9 +171,9 @@ def _still_damaged(store: Store, known: Held, problems: Sequence[Problem]) -> li
     """Looked at again: it may have been healed, or a bucket may only have been away."""
     files = known.files_by_owner()
     damaged = {key(owner): owner for owner in _damaged(known, problems)}
-    works = [work_on(owner, files[name]) for name, owner in damaged.items()]
-    looks = inspect_in_children(store.storage.uri, works, advisory=ADVISORY)
-    return [damaged[work.owner] for work, found in looks if found]
+    records = [record_of(owner, files[name]) for name, owner in damaged.items()]
+    looks = inspect_all(store, records, advisory=ADVISORY)
+    return [damaged[record.owner] for record, found in looks if found]
 
 
 def _quarantine(store: Store, run: ActiveRun, known: Held, owner: Owner) -> None:

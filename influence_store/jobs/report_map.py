@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from influence_store.jobs.near_duplicates import embedder_of
+from influence_store.jobs.embed import embedder_of
 from influence_store.report.facts import GRID, Map, MapSource
 from influence_store.report.values import Missing
 

@@ -58,9 +58,9 @@ def select(
 
     Exact where the kernel fits `memory` bytes, or where `question.path` says so. The same question
     on the same values is answered from the store. `executor` works on the parts of a selection in
-    parts, whoever else selects does so here.
+    parts, and compares rows for near duplicates; whoever else selects does so here.
     """
-    rules, ways = allowed(store, question), plan_of(question, memory)
+    rules, ways = allowed(store, question, executor), plan_of(question, memory)
     few = ways.targets if ways.path == "representatives" else None
     question = replace(question, path=ways.path, represented=few, limits=rules.digest)
     question = replace(question, pieces=pieces_of(question, memory))

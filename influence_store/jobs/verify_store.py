@@ -11,8 +11,10 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from influence_store.errors import IntegrityError
+from influence_store.execution import LOCAL
 from influence_store.jobs.affected import affected
-from influence_store.jobs.inspection import Finding, inspect_in_children, opens, work_on
+from influence_store.jobs.inspect_all import inspect_all
+from influence_store.jobs.inspection import Finding, opens, record_of
 from influence_store.jobs.invariants import broken_invariants, unreadable_bitmaps
 from influence_store.jobs.inventory import ADVISORY, held, key, listing, run_of
 from influence_store.output import plain
@@ -21,6 +23,8 @@ from influence_store.progress import progress
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from influence_store.execution import Executor
+    from influence_store.jobs.inspection import Record
     from influence_store.jobs.inventory import Held, Listing, Owner, Vouched
     from influence_store.store.store import Store
 
@@ -103,9 +107,13 @@ class VerifyStoreReport:
 
 
 def verify_store(
-    store: Store, *, deep: bool = False, max_mb_per_s: float | None = None
+    store: Store,
+    *,
+    deep: bool = False,
+    max_mb_per_s: float | None = None,
+    executor: Executor = LOCAL,
 ) -> VerifyStoreReport:
-    """Compare the store with its catalog; `max_mb_per_s` holds a deep look back.
+    """Compare the store with its catalog; `executor` takes a deep look, `max_mb_per_s` slows it.
 
     Problems are values of the report. StorageError if the place or the catalog cannot be read.
     """
@@ -117,7 +125,11 @@ def verify_store(
     there = listing(store.storage.files())
     problems = [Problem("catalog", *one, mend=_RESTORE) for one in broken]
     if not unreadable:
-        problems += _damaged(store, known, there, deep, max_mb_per_s)
+        owners = known.owners()
+        whole, cut = _by_size(known, there)
+        problems += cut
+        for record, found in _looks(store, whole, deep, max_mb_per_s, executor):
+            problems += (_problem(known, owners[record.owner], one) for one in found)
         problems += _too_much(known, there)
         problems = _still_true(store, known, problems)
     return VerifyStoreReport(
@@ -133,28 +145,36 @@ def verify_store(
     )
 
 
-def _damaged(
-    store: Store, known: Held, there: Listing, deep: bool, max_mb_per_s: float | None
-) -> Iterator[Problem]:
-    """By what the listing says, and the rest by looking inside."""
+def _by_size(known: Held, there: Listing) -> tuple[list[Record], list[Problem]]:
+    """What the listing has nothing to say against, and what it has against the rest."""
     owners, files = known.owners(), known.files_by_owner()
-    whole = []
+    whole, problems = [], []
     for name, owner in owners.items():
         found = [one for file in files[name] for one in _size(file, there)]
-        yield from (_problem(known, owner, one) for one in found)
+        problems += [_problem(known, owner, one) for one in found]
         if not found:
-            whole.append(work_on(owner, files[name]))
-    if not deep:
-        whole = [work for work in whole if work.table is not None]
+            whole.append(record_of(owner, files[name]))
+    return whole, problems
+
+
+def _looks(
+    store: Store,
+    whole: list[Record],
+    deep: bool,
+    max_mb_per_s: float | None,
+    executor: Executor,
+) -> Iterator[tuple[Record, list[Finding]]]:
+    """The long look at all of them, or the quick one at tables."""
+    if deep:
+        looks = inspect_all(
+            store, whole, advisory=ADVISORY, max_mb_per_s=max_mb_per_s, executor=executor
+        )
+    else:
+        whole = [record for record in whole if record.table is not None]
+        looks = ((record, opens(store.storage, record)) for record in whole)
     with progress("verifying", len(whole), "blocks") as advance:
-        if deep:
-            looks = inspect_in_children(
-                store.storage.uri, whole, advisory=ADVISORY, max_mb_per_s=max_mb_per_s
-            )
-        else:
-            looks = ((work, opens(store.storage, work)) for work in whole)
-        for work, found in looks:
-            yield from (_problem(known, owners[work.owner], one) for one in found)
+        for look in looks:
+            yield look
             advance()
 
 

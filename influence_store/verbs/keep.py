@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from influence_store.errors import UsageError
-from influence_store.shell import Context, emit_report, verb, writing_verb
+from influence_store.shell import Context, emit_report, on_an_engine, verb, writing_verb
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -22,7 +22,10 @@ _UNITS: Mapping[str, float] = {"s": 1, "m": 60, "h": 3600, "d": 86400}
     "--max-mb-per-s", type=click.FloatRange(min=0, min_open=True), help="Read slower than it could."
 )
 @click.option("--selection", metavar="FILE|ID", help="A receipt, or a stored selection.")
-def verify(ctx: Context, deep: bool, max_mb_per_s: float | None, selection: str | None) -> None:
+@on_an_engine
+def verify(
+    ctx: Context, deep: bool, max_mb_per_s: float | None, selection: str | None, **engine: Any
+) -> None:
     """Compare the store with its catalog; or make a SELECTION again, pick by pick.
 
     Every problem names the file, whom it concerns and the command that mends it; exit code 7.
@@ -34,13 +37,20 @@ def verify(ctx: Context, deep: bool, max_mb_per_s: float | None, selection: str 
     if selection is not None:
         from influence_store.jobs.receipts import verify_selection
 
-        if deep or max_mb_per_s is not None:
-            raise UsageError("--selection is verified in one way only", hint="leave out --deep")
+        if deep or max_mb_per_s is not None or set(engine.values()) != {"local", None}:
+            raise UsageError(
+                "--selection is verified in one way only, and here",
+                hint="leave out --deep, --max-mb-per-s and --engine",
+            )
         emit_report(ctx, verify_selection(ctx.open(), selection))
         return
     from influence_store.jobs.verify_store import verify_store
 
-    report = verify_store(ctx.open(), deep=deep, max_mb_per_s=max_mb_per_s)
+    if engine["engine"] != "local" and not deep:
+        raise UsageError("only a deep look is taken elsewhere", hint="add: --deep")
+    report = verify_store(
+        ctx.open(), deep=deep, max_mb_per_s=max_mb_per_s, executor=ctx.executor(**engine)
+    )
     emit_report(ctx, report)
     report.check()
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
-from influence_store.shell import Context, emit_report, writing_verb
+from influence_store.shell import Context, emit_report, on_an_engine, writing_verb
 
 
 @writing_verb
@@ -18,19 +20,22 @@ from influence_store.shell import Context, emit_report, writing_verb
 @click.option(
     "--shingle", type=click.IntRange(min=1), default=3, show_default=True, help="Words in a run."
 )
-def duplicates(ctx: Context, dataset: str, jaccard: float, cosine: float, shingle: int) -> None:
+@on_an_engine
+def duplicates(
+    ctx: Context, dataset: str, jaccard: float, cosine: float, shingle: int, **engine: Any
+) -> None:
     """Which rows of DATASET[@VERSION] nearly repeat others; only new rows are compared.
 
     \b
     influence-store duplicates demo
     influence-store select demo --budget 500 --duplicates keep-first
     """
-    from influence_store.jobs.near_duplicates import Alike
+    from influence_store.jobs.duplicate_edges import Alike
     from influence_store.jobs.near_duplicates import duplicates as job
 
     store = ctx.open()
     alike = Alike(jaccard=jaccard, cosine=cosine, shingle=shingle)
-    emit_report(ctx, job(store, store.version(dataset), alike))
+    emit_report(ctx, job(store, store.version(dataset), alike, ctx.executor(**engine)))
 
 
 @writing_verb

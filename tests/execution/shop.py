@@ -6,10 +6,14 @@ import json
 import os
 import signal
 from dataclasses import dataclass
+from multiprocessing.reduction import ForkingPickler
 from pathlib import Path
 from typing import Any
 
 from influence_store.errors import ReadError
+from influence_store.jobs.inspection import Inspector
+from influence_store.meter import Taken
+from influence_store.store.store import Store
 
 
 @dataclass(frozen=True)
@@ -58,6 +62,69 @@ class Deadly:
 
     def map(self, work, shards, slot, here):
         return self.inner.map(Dying(work, self.folder), shards, slot, here)
+
+
+class Sent:
+    """An executor that sends works, shards and results as bytes, and works in this process."""
+
+    elsewhere, workers, taken = True, 1, Taken()
+
+    def map(self, work, shards, slot, here):
+        arrived = sent(work)
+        assert arrived == work
+        hands = arrived.open()
+        for shard in shards:
+            yield sent(arrived.do(hands, sent(shard), slot()))
+        for one in hands if isinstance(hands, tuple) else (hands,):
+            if isinstance(one, Store):
+                one.database.close()
+            elif isinstance(one, Inspector):
+                one.close()
+
+
+def sent(value):
+    """`value` as it arrives in another process."""
+    return ForkingPickler.loads(ForkingPickler.dumps(value))
+
+
+@dataclass(frozen=True)
+class Killing:
+    """Some inspection, whose child process ends by `kill -9` over the block or artifact `owner`."""
+
+    inner: Any
+    owner: str
+
+    @property
+    def device(self):
+        return self.inner.device
+
+    def open(self):
+        return self.inner.open()
+
+    def do(self, inspector, record, slot):
+        if record.owner != self.owner:
+            return self.inner.do(inspector, record, slot)
+        inspector.close()  # a child that knows of nothing
+        os.environ["INFLUENCE_STORE_KILL_AT"] = "inspecting"
+        try:
+            return self.inner.do(inspector, record, slot)
+        finally:
+            del os.environ["INFLUENCE_STORE_KILL_AT"]
+
+
+@dataclass(frozen=True)
+class Murderous:
+    """An executor whose inspections end as `Killing` says."""
+
+    inner: Any
+    owner: str
+
+    @property
+    def workers(self):
+        return self.inner.workers
+
+    def map(self, work, shards, slot, here):
+        return self.inner.map(Killing(work, self.owner), shards, slot, here)
 
 
 @dataclass(frozen=True)

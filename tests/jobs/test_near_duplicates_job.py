@@ -11,11 +11,13 @@ import sys
 from itertools import pairwise
 
 import numpy as np
+import pyarrow as pa
 import pytest
+from pyroaring import BitMap
 
 from influence_store.errors import NotFound, UsageError
-from influence_store.jobs import near_duplicates as job
-from influence_store.jobs.near_duplicates import Alike, duplicates, near_duplicates, surplus
+from influence_store.jobs.duplicate_edges import Alike
+from influence_store.jobs.near_duplicates import duplicates, near_duplicates, surplus
 from influence_store.jobs.samples import read_samples
 from influence_store.store.store import Store
 from influence_store.version import __version__
@@ -57,7 +59,7 @@ def make(tmp_path, open_cli):
 
 
 def texts(store, sids):
-    _, samples = read_samples(store, job.BitMap(sids.astype(np.uint32)))
+    _, samples = read_samples(store, BitMap(sids.astype(np.uint32)))
     return [one.prompt + one.response for one in samples]
 
 
@@ -214,9 +216,9 @@ def test_the_highest_by_a_stored_column_stays(make, tmp_path, open_cli):
 
     producer = store.producer("points", "judge", {"outputs": ["judge"]})
     values = [0.1, None, 0.7]
-    batch = job.pa.record_batch(
-        [job.pa.array(version.sids), job.pa.array(values, job.pa.float64()),
-         job.pa.array([1, 1, 1]), job.pa.array([False] * 3)],
+    batch = pa.record_batch(
+        [pa.array(version.sids), pa.array(values, pa.float64()),
+         pa.array([1, 1, 1]), pa.array([False] * 3)],
         schema=tables.points(["judge"]),
     )  # fmt: skip
     with store.claim("label", "x", {}) as run:
@@ -255,11 +257,12 @@ def test_the_report_shows_the_largest_clusters_and_the_next_command(make):
 
 KILLED = """
 import sys
-from influence_store.jobs import near_duplicates as job
+from influence_store.jobs import duplicate_edges as edges
+from influence_store.jobs.near_duplicates import near_duplicates
 from influence_store.store.store import Store
-job.KEY_ROWS = job.WORD_ROWS = job.TWIN_ROWS = 6
+edges.KEY_ROWS = edges.WORD_ROWS = edges.TWIN_ROWS = 6
 store = Store.open(sys.argv[1], "test")
-job.near_duplicates(store, store.version("demo"), job.Alike(cosine=0.9))
+near_duplicates(store, store.version("demo"), edges.Alike(cosine=0.9))
 """
 
 

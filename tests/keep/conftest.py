@@ -105,8 +105,8 @@ def in_this_process(request, monkeypatch):
     if "children" in request.fixturenames:
         return
 
-    monkeypatch.setattr(verify_store, "inspect_in_children", dying.in_this_process)
-    monkeypatch.setattr(repair, "inspect_in_children", dying.in_this_process)
+    monkeypatch.setattr(verify_store, "inspect_all", dying.in_this_process)
+    monkeypatch.setattr(repair, "inspect_all", dying.in_this_process)
 
 
 @pytest.fixture

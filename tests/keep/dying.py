@@ -4,24 +4,24 @@ from __future__ import annotations
 
 import os
 
+from influence_store.execution import LOCAL
 from influence_store.jobs import inspection, repair, verify_store
 from influence_store.jobs.backup import backup
 from influence_store.jobs.gc import gc
 from influence_store.jobs.restore import restore
-from influence_store.store.location import storage_at
 from influence_store.store.store import Store
 from influence_store.version import __version__
 
 
-def in_this_process(uri, works, *, advisory="", max_mb_per_s=None):
+def in_this_process(store, records, *, advisory="", max_mb_per_s=None, executor=LOCAL):
     """A deep look without a process of its own."""
-    return ((work, inspection.inspect(storage_at(uri), work, advisory)) for work in works)
+    return ((one, inspection.inspect(store.storage, one, advisory)) for one in records)
 
 
 def look_here() -> None:
     """From now on, deep looks are taken in this process."""
     for module in (repair, verify_store):
-        module.inspect_in_children = in_this_process
+        module.inspect_all = in_this_process
 
 
 def work(verb, step, place, *arguments) -> None:

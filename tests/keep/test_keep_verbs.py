@@ -48,6 +48,12 @@ def test_verify_of_a_selection_is_another_question(run):
     assert run("verify", "--selection", "nothing")[1] == 4
 
 
+@pytest.mark.parametrize("arguments", [["--selection", "nothing"], []])
+def test_only_a_deep_look_at_the_store_is_taken_elsewhere(run, arguments):
+    assert run("verify", *arguments, "--engine", "ray")[1] == 2
+    assert run("verify", *arguments, "--workers", "2")[1] == 2
+
+
 def test_repair_and_gc_tell_first_and_act_when_told_to(scene, run):
     scene.data_file("embedding").write_bytes(b"cut")
     assert "nothing was touched" in run("repair", "--fast")[0]

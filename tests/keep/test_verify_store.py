@@ -7,16 +7,17 @@ from harm import flip
 from sqlalchemy import text
 
 from influence_store.errors import IntegrityError
-from influence_store.jobs.inspection import inspect, inspect_in_children, work_on
+from influence_store.jobs.inspect_all import inspect_all
+from influence_store.jobs.inspection import inspect, record_of
 from influence_store.jobs.inventory import ADVISORY, held
 from influence_store.jobs.verify_store import verify_store
 from influence_store.schema.catalog import Block, BlockFile, Dataset, DatasetVersion, Selection
 
 
-def works(store):
+def records(store):
     known = held(store)
     files = known.files_by_owner()
-    return [work_on(owner, files[name]) for name, owner in known.owners().items()]
+    return [record_of(owner, files[name]) for name, owner in known.owners().items()]
 
 
 def change(store, row_type, **values):
@@ -45,13 +46,13 @@ def test_a_whole_store_is_clean_whichever_way_it_is_looked_at(scene, children):
 
 def test_every_flipped_bit_is_found_by_a_deep_look(scene):
     tried = 0
-    for work in works(scene.store):
-        for path, size, _ in work.files:
+    for record in records(scene.store):
+        for path, size, _ in record.files:
             if path.endswith(ADVISORY):
                 continue
             for at in {0, size // 3, size // 2, size - 1}:
                 flip(scene.root / path, at)
-                found = inspect(scene.store.storage, work, ADVISORY)
+                found = inspect(scene.store.storage, record, ADVISORY)
                 assert [(one.code, one.path) for one in found] == [("changed", path)], (path, at)
                 flip(scene.root / path, at)
                 tried += 1
@@ -74,7 +75,7 @@ def test_the_hint_that_nobody_reads_may_say_anything(scene):
     for path in scene.root.rglob(ADVISORY):
         path.write_bytes(b"?")
     assert verify_store(scene.store).problems == []
-    assert all(not inspect(scene.store.storage, one, ADVISORY) for one in works(scene.store))
+    assert all(not inspect(scene.store.storage, one, ADVISORY) for one in records(scene.store))
 
 
 def test_a_problem_names_whom_it_concerns_and_what_mends_it(scene):
@@ -117,10 +118,10 @@ def test_bytes_too_many_are_a_problem_inside_a_block_and_a_leftover_elsewhere(sc
 
 
 def test_what_dies_while_it_is_looked_at_names_the_block_that_killed_it(scene, monkeypatch):
-    every = works(scene.store)
+    every = records(scene.store)
     monkeypatch.setenv("INFLUENCE_STORE_KILL_AT", "inspecting:2")
-    looks = list(inspect_in_children(scene.store.storage.uri, every[:3]))
-    assert [work for work, _ in looks] == every[:3]
+    looks = list(inspect_all(scene.store, every[:3]))
+    assert [record for record, _ in looks] == every[:3]
     first, (killer,), third = [found for _, found in looks]
     assert first == third == []
     assert killer.path == every[1].owner
@@ -162,7 +163,7 @@ def test_wrong_row_counts_and_checksums_are_found_though_every_byte_is_right(sce
     quick = [one for one in verify_store(scene.store).problems if one.code == "rows"]
     assert {one.expected for one in quick} == {"7 rows"}
     change(scene.store, Block, n_rows=40, checksum="0" * 32)
-    samples = next(one for one in works(scene.store) if "/samples/" in one.owner)
+    samples = next(one for one in records(scene.store) if "/samples/" in one.owner)
     (found,) = inspect(scene.store.storage, samples)
     assert found.code == "checksum"
 
@@ -178,11 +179,11 @@ def test_a_manifest_of_zeros_is_unreadable_not_a_crash(scene):
 def test_what_another_run_retired_meanwhile_is_no_problem(scene, monkeypatch):
     from influence_store.jobs import verify_store as module
 
-    def looks_then_is_overtaken(store, work):
-        found = real(store, work)
-        if "/embedding/" in work.owner:
+    def looks_then_is_overtaken(store, record):
+        found = real(store, record)
+        if "/embedding/" in record.owner:
             scene.retire("embedding")
-            return [module.Finding("unreadable", work.owner, "gone", "a table")]
+            return [module.Finding("unreadable", record.owner, "gone", "a table")]
         return found
 
     real = module.opens
