@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from influence_store.cores import cores
+from influence_store.cores import cores, use_cores
 from influence_store.errors import Incompatible, InfluenceStoreError, Unreachable, WorkerLost
 from influence_store.extras import require
 from influence_store.meter import Meter, Taken
@@ -264,6 +264,7 @@ class _Worker:
     """In a process of its own: the work's hands, opened for the first shard."""
 
     def __init__(self, work: Any) -> None:
+        use_cores(1)  # what was reserved for it
         self._work, self._hands = work, None
         self._heard = _Heard()
         logging.getLogger("influence_store").addHandler(self._heard)

@@ -75,13 +75,30 @@ class Refusing:
         return json.dumps(shard)
 
 
-def with_rows(store, n_rows, folder):
-    """The store, with so many rows as `demo`."""
+@dataclass(frozen=True)
+class CountingCores:
+    """Tells how many cores a worker takes itself to have."""
+
+    device: str = "cpu"
+
+    def open(self):
+        return None
+
+    def do(self, hands, shard, slot):
+        from influence_store.cores import cores
+
+        return cores()
+
+
+def with_rows(store, n_rows, folder, *, too_long=0):
+    """The store, with so many rows as `demo`; the first `too_long` no small LLM reads whole."""
     from influence_store.jobs.ingest import ingest
 
-    rows = (
+    rows = [
         {"instruction": f"What is {k} by {k % 7}?", "output": f"{k} words"} for k in range(n_rows)
-    )
+    ]
+    for row in rows[:too_long]:
+        row["output"] *= 500
     path = folder / "demo.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     ingest(store, [str(path)], "demo")
