@@ -200,7 +200,8 @@ class Asking:
                 self.scored += done.block.n_rows
                 self.null += done.null
                 advance(done.block.n_rows)
-        return seconds / max(1, self.scored - before) / self._executor.workers
+        asked = self.scored - before
+        return seconds / asked / self._executor.workers if asked else 0.0
 
     def values(self, pairs: pl.DataFrame, output: str) -> Doubles:
         """The stored values of `pairs`, in their order, (p,); NaN where null or not asked yet."""

@@ -10,14 +10,16 @@ from influence_store.execution import LOCAL
 
 
 @pytest.fixture(scope="session")
-def cluster(backend):
-    """An executor with two workers on this machine: `make test-ray`.
-
-    The whole suite leaves them out: starting a cluster and its workers takes minutes.
-    """
+def needs_ray():
+    """For tests that start a cluster, and those take minutes: `make test-ray`."""
     if "INFLUENCE_STORE_TEST_RAY" not in os.environ:
         pytest.skip("no cluster is started: make test-ray")
     pytest.importorskip("ray", reason="pip install 'influence-store[ray]'")
+
+
+@pytest.fixture(scope="session")
+def cluster(backend, needs_ray):
+    """An executor with two workers on this machine, which its first work starts."""
     import shop
     from ray import cloudpickle
 
