@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+_at_most: list[int] = []
+
 
 def share(work: Callable[[T], None], items: Iterable[T], *, threads: int | None = None) -> None:
     """Call `work` on every item, several at once; `work` spends its time outside Python's lock.
@@ -36,8 +38,15 @@ def share(work: Callable[[T], None], items: Iterable[T], *, threads: int | None 
         workers.shutdown(cancel_futures=True)
 
 
+def use_cores(number: int) -> None:
+    """Let `cores` tell so many from now on: this process is one of several on its machine."""
+    _at_most[:] = [number]
+
+
 def cores() -> int:
     """Cores this process may use; fewer than the machine has inside a container."""
+    if _at_most:
+        return _at_most[0]
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1

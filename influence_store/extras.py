@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 from typing import Any
 
 from influence_store.errors import MissingExtra
@@ -15,7 +16,16 @@ def require(module: str, *, extra: str) -> Any:
     except ModuleNotFoundError as error:
         if error.name is None or error.name.split(".")[0] != module.split(".")[0]:
             raise
-        raise MissingExtra(
-            f"{module} is not installed",
-            hint=f"pip install 'influence-store[{extra}]'",
-        ) from error
+        raise _missing(module, extra) from error
+
+
+def check(module: str, *, extra: str) -> None:
+    """MissingExtra if `require` would raise it; imports nothing, so it can be said at once."""
+    if importlib.util.find_spec(module) is None:
+        raise _missing(module, extra)
+
+
+def _missing(module: str, extra: str) -> MissingExtra:
+    return MissingExtra(
+        f"{module} is not installed", hint=f"pip install 'influence-store[{extra}]'"
+    )

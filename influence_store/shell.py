@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 from influence_store.errors import InfluenceStoreError, UsageError
+from influence_store.extras import check
 from influence_store.meter import one_verb
 from influence_store.output import LogFormatter, emit, exact, message
 from influence_store.redact import credentials_in, redact
@@ -153,11 +154,19 @@ def on_an_engine(function: Callable[..., None]) -> Callable[..., None]:
             type=click.Choice(["local", "ray"]),
             default="local",
             show_default=True,
+            callback=_check_engine,
             help="Who works on it.",
         ),
     ):
         function = option(function)
     return function
+
+
+def _check_engine(_ctx: click.Context, _param: click.Parameter, engine: str) -> str:
+    """Before any work: what is not installed is not found out after a model was loaded."""
+    if engine == "ray":
+        check("ray", extra="ray")
+    return engine
 
 
 def emit_report(ctx: Context, report: Any) -> None:

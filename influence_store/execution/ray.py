@@ -16,10 +16,12 @@ import warnings
 from collections import deque
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
-from influence_store.cores import cores
-from influence_store.errors import Incompatible, InfluenceStoreError, Unreachable, WorkerLost
+from influence_store.cores import cores, use_cores
+from influence_store.errors import Incompatible, InfluenceStoreError, WorkerLost
+from influence_store.execution.reach import check_address, unreachable
 from influence_store.extras import require
 from influence_store.meter import Meter, Taken
 
@@ -48,8 +50,9 @@ def resources(device: str) -> dict[str, int]:
 class RayExecutor:
     """Workers of the cluster at `address`, or of one on this machine that ends with this object.
 
-    `workers` = None: as many as the cluster has cores, or GPUs for models that need one.
-    MissingExtra without Ray, Unreachable if nothing answers at `address`.
+    It is started, or joined, for the first shard. `workers` = None: as many as the cluster has
+    cores, or GPUs for models that need one. MissingExtra without Ray, UsageError for what is no
+    address, Unreachable if nothing answers there.
     """
 
     elsewhere = True
@@ -60,11 +63,11 @@ class RayExecutor:
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
         self._ray = require("ray", extra="ray")
-        self._workers = workers
+        if address is not None:
+            check_address(self._ray, address)
+        self._address, self._workers = address, workers
         self._crew: _Crew | None = None
-        self._ours = not self._ray.is_initialized()
-        if self._ours:
-            self._connect(address)
+        self._ours = False
 
     def __enter__(self) -> RayExecutor:
         return self
@@ -77,7 +80,7 @@ class RayExecutor:
     @property
     def workers(self) -> int:
         """As many as may take part."""
-        return self._workers or int(self._ray.cluster_resources().get("CPU", 1))
+        return self._workers or int(self._resources().get("CPU", 1))
 
     def map(
         self,
@@ -87,8 +90,11 @@ class RayExecutor:
         here: HandsT,
     ) -> Iterator[ResultT]:
         """See `Executor.map`; WorkerLost if every worker that was given a shard died."""
-        crew = self._crew_for(work)
         left, done, told, index = iter(shards), {}, 0, 0
+        if (first := next(left, None)) is None:
+            return
+        left = chain([first], left)
+        crew = self._crew_for(work)
         queue: deque[_Attempt] = deque()
         whole = False
         try:
@@ -113,6 +119,14 @@ class RayExecutor:
             if not whole:
                 self._dismiss()
 
+    def _resources(self) -> dict[str, float]:
+        """What the cluster has, by name."""
+        if not self._ray.is_initialized():
+            self._ours = True
+            self._connect(self._address)
+        there: dict[str, float] = self._ray.cluster_resources()
+        return there
+
     def _connect(self, address: str | None) -> None:
         own = {"num_cpus": self._workers or cores(), "object_store_memory": _OBJECT_STORE_BYTES}
         how = {"address": "local", **own} if address is None else {"address": address}
@@ -124,11 +138,8 @@ class RayExecutor:
                     **how, include_dashboard=False, log_to_driver=False, logging_level="ERROR"
                 )
             except (ConnectionError, TimeoutError, RuntimeError, ValueError) as error:
-                raise Unreachable(
-                    f"no Ray cluster answers at {address or 'this machine'}: "
-                    f"{str(error).splitlines()[0][:200]}",
-                    hint="see: ray status --address HOST:PORT; or leave --address out",
-                ) from error
+                why = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
+                raise unreachable(address or "this machine", why) from error
 
     def _crew_for(self, work: Any) -> _Crew:
         """The one that has this work's model open already, or a new one."""
@@ -136,7 +147,7 @@ class RayExecutor:
             self._dismiss()
         if self._crew is None:
             wanted = resources(work.device)
-            there = self._ray.cluster_resources()
+            there = self._resources()
             kind = "GPU" if wanted["num_gpus"] else "CPU"
             if there.get(kind, 0) < 1:
                 raise Incompatible(
@@ -264,6 +275,7 @@ class _Worker:
     """In a process of its own: the work's hands, opened for the first shard."""
 
     def __init__(self, work: Any) -> None:
+        use_cores(1)  # what was reserved for it
         self._work, self._hands = work, None
         self._heard = _Heard()
         logging.getLogger("influence_store").addHandler(self._heard)

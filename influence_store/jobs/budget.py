@@ -56,10 +56,12 @@ class Budget:
             )
 
     def n_pairs(self, n_sources: int, n_targets: int, seconds_per_pair: float) -> int:
-        """The number of pairs this budget pays for."""
+        """The number of pairs this budget pays for; all where they cost no time."""
         if self.share is not None:
             return max(1, round(self.share * n_sources)) * max(1, round(self.share * n_targets))
         if self.minutes is not None:
+            if not seconds_per_pair:
+                return n_sources * n_targets
             return int(self.minutes * 60 / seconds_per_pair)
         return self.pairs or 0
 

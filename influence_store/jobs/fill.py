@@ -43,7 +43,10 @@ CHUNK_ROWS = 65_536
 
 @dataclass(frozen=True)
 class FillReport:
-    """`filled` rows are new; `reused` had a value; `null` could not be read by the LLM."""
+    """`filled` rows are new; `reused` had a value; `null` could not be read by the LLM.
+
+    `provider` is what ran the network: one of ONNX Runtime's, or several where workers differ.
+    """
 
     dataset: str
     estimator: str
@@ -67,6 +70,15 @@ class FillReport:
 
 
 @dataclass(frozen=True)
+class Filled:
+    """The block of a shard, how many of its cells are null, and what ran the network."""
+
+    block: StagedBlock
+    null: int
+    provider: str
+
+
+@dataclass(frozen=True)
 class Filling:
     """The cells of a shard of sids, written as one block; the network lies in the store."""
 
@@ -82,8 +94,8 @@ class Filling:
 
     def do(
         self, hands: tuple[Store, Trained, OnnxEstimator | OnnxScores], shard: BitMap, slot: Slot
-    ) -> tuple[StagedBlock, int]:
-        """The block, and how many of its cells are null."""
+    ) -> Filled:
+        """Predict and stage."""
         store, trained, estimator = hands
         batch = predict(store, trained, estimator, shard)
         kind, producer_id = trained.producer.kind, trained.producer.id
@@ -96,7 +108,7 @@ class Filling:
             bits=shard,
             producer_id=producer_id,
         )
-        return block, batch["influence"].null_count
+        return Filled(block, batch["influence"].null_count, estimator.provider)
 
 
 def fill(
@@ -113,17 +125,19 @@ def fill(
     with store.claim("fill", scope, params) as run:
         missing = store.missing(version, producer)
         require_inputs(store, version, missing, trained)
-        null = 0
+        null, providers = 0, set()
         work = Filling(StoreAt.of(store), producer.fingerprint)
         hands, shards = (store, trained, estimator), chunks(missing, CHUNK_ROWS)
         with progress(f"filling {producer.name}", len(missing)) as advance:
-            for block, n_null in spread(executor, run, work, shards, hands):
-                null += n_null
-                run.publish([block])
-                advance(block.n_rows)
+            for done in spread(executor, run, work, shards, hands):
+                null += done.null
+                providers.add(done.provider)
+                run.publish([done.block])
+                advance(done.block.n_rows)
         assert producer.id is not None
         store.activate(version.dataset_id, producer.id, f"artifact:{trained.row.artifact}")
-        report = _report(version, trained, estimator, len(missing), null)
+        ran_on = ", ".join(sorted(providers)) or estimator.provider
+        report = _report(version, trained, ran_on, len(missing), null)
         run.report(report.facts(), {"fills": len(missing)})
     return report
 
@@ -176,11 +190,7 @@ def require_inputs(store: Store, version: Version, missing: BitMap, trained: Tra
 
 
 def _report(
-    version: Version,
-    trained: Trained,
-    estimator: OnnxEstimator | OnnxScores,
-    filled: int,
-    null: int,
+    version: Version, trained: Trained, provider: str, filled: int, null: int
 ) -> FillReport:
     return FillReport(
         dataset=str(version),
@@ -189,5 +199,5 @@ def _report(
         filled=filled,
         reused=len(version.bits) - filled,
         null=null,
-        provider=estimator.provider,
+        provider=provider,
     )

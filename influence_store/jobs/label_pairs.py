@@ -6,6 +6,7 @@ base passes for the seed's samples → sources in shards by count, each against 
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
@@ -25,7 +26,7 @@ from influence_store.jobs.samples import chunks
 from influence_store.progress import progress
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from influence_store.execution import Executor
     from influence_store.jobs.ask_pairs import Answered
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
     from influence_store.store.versions import Version
 
 #: Pairs per published block, from the first to the largest, to the end of a source.
-LEAST_PAIRS, MOST_PAIRS = 128, 4096
+LEAST_PAIRS, MOST_PAIRS = 16, 4096
 #: Pairs timed before `--minutes` is turned into a number of pairs.
 _CALIBRATION_PAIRS = 64
 
@@ -106,13 +107,16 @@ def label_pairs(
     params |= asdict(budget)
     with store.claim("label", label_scope(producer, version, targets), params) as run:
         asking = Asking(store, run, method, producer, executor, sent)
+        sizes = len(version.bits), len(targets.bits)
+
+        def first(n_pairs: int) -> pl.DataFrame:
+            return seed_pairs(store, version, targets, n_pairs, seed, design)
+
         pace, deadline = 1.0, None
         if budget.minutes is not None:
-            few = seed_pairs(store, version, targets, _CALIBRATION_PAIRS, seed, design)
-            pace = asking.ask(few, None)
             deadline = began + 60 * budget.minutes
-        n_pairs = budget.n_pairs(len(version.bits), len(targets.bits), pace)
-        pairs = seed_pairs(store, version, targets, n_pairs, seed, design)
+            pace = _measured_pace(asking, first, math.prod(sizes), deadline)
+        pairs = first(budget.n_pairs(*sizes, pace))
         pace = asking.ask(pairs, deadline)
         cpu = time.process_time() + executor.taken.cpu - cpu_began
         took = (time.monotonic() - began, cpu)
@@ -200,7 +204,8 @@ class Asking:
                 self.scored += done.block.n_rows
                 self.null += done.null
                 advance(done.block.n_rows)
-        return seconds / max(1, self.scored - before) / self._executor.workers
+        asked = self.scored - before
+        return seconds / asked / self._executor.workers if asked else 0.0
 
     def values(self, pairs: pl.DataFrame, output: str) -> Doubles:
         """The stored values of `pairs`, in their order, (p,); NaN where null or not asked yet."""
@@ -260,6 +265,18 @@ class Asking:
         self.reused += wanted.height - todo.height
         grouped = todo.group_by("source", maintain_order=True).agg("target")
         return [(row["source"], tuple(row["target"])) for row in grouped.to_dicts()]
+
+
+def _measured_pace(
+    asking: Asking, first: Callable[[int], pl.DataFrame], most: int, deadline: float
+) -> float:
+    """Seconds of one pair among the `first` few that are not known; 0 if all `most` are."""
+    few = _CALIBRATION_PAIRS
+    while not (pace := asking.ask(first(few), deadline)) and few < most:
+        few *= 4
+    # Counted again with all that the time allows; what this run scored was not known before.
+    asking.reused = -asking.scored
+    return pace
 
 
 def _shards(

@@ -26,8 +26,9 @@ if TYPE_CHECKING:
 
 #: A shard is at most this share of what came before it.
 _GROWTH = 1 / 16
-#: What a method may need for a worker to open it as the driver did.
-_SENT = {"llm"}
+#: What a method may need for a worker to open it as the driver did: a model, and what the driver
+#: has put into the store by then.
+_SENT = {"llm", "checkpoints", "null_checkpoints", "seen"}
 #: No method, but a column of its own.
 STATES = "llm-state"
 
@@ -61,7 +62,8 @@ class MethodsAt:
         model = choice.model
         if model is not None and os.path.exists(model):
             model = os.path.abspath(model)
-        return cls(tuple(names), dataset, replace(choice, model=model, cache=None), device)
+        sent = replace(choice, model=model, cache=None, trains=False)
+        return cls(tuple(names), dataset, sent, device)
 
     def open(self, store: Store) -> list[Any]:
         """The methods, ready to be asked."""

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from influence_store.store.store import Store
 
 #: Rows per published block, from the first to the largest.
-LEAST_ROWS, MOST_ROWS = 64, 1024
+LEAST_ROWS, MOST_ROWS = 8, 1024
 
 
 @dataclass(frozen=True)

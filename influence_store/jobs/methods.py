@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from influence_store.errors import UsageError
+from influence_store.errors import Incompatible, UsageError
 from influence_store.influence import METHODS, Method
 from influence_store.influence.checkpoints import Recipe
 from influence_store.jobs import checkpoints
@@ -76,7 +76,10 @@ def list_methods() -> MethodsReport:
 
 @dataclass(frozen=True)
 class ModelChoice:
-    """Which model to ask, and how; `settings` are NAME=VALUE for a method, learner or recipe."""
+    """Which model to ask, and how; `settings` are NAME=VALUE for a method, learner or recipe.
+
+    Without `trains` checkpoints must be in the store: Incompatible where they are not.
+    """
 
     model: str | None = None
     cache: Path | None = None
@@ -85,6 +88,7 @@ class ModelChoice:
     settings: Mapping[str, str] = field(default_factory=dict)
     warmup: float = 0.05
     seed: int = 0
+    trains: bool = True
 
 
 @dataclass(frozen=True)
@@ -252,6 +256,11 @@ class Workshop:
             n_rows = known.facts["n_rows"]
             self.notes.append(f"checkpoints {what}of an earlier fine-tuning on {n_rows} rows")
             return checkpoints.load(self._store, known)
+        if not self._choice.trains:
+            raise Incompatible(
+                f"the store has no checkpoints {what}of this model and these settings",
+                hint="put the same model and the same packages on every machine",
+            )
         trained = checkpoints.train(self._store, self.learner, self._training, recipe, key)
         self.notes.append(
             f"fine-tuned {what}on {len(trained.sample_ids)} rows, {len(trained.checkpoints)} "

@@ -136,6 +136,7 @@ def embed(ctx: Context, dataset: str, embedder: str, **engine: Any) -> None:
 
     store = ctx.open()
     version = store.version(dataset)
+    executor = ctx.executor(**engine)
     opened = _open_embedder(embedder)
     if ctx.dry_run:
         from influence_store.jobs.column_plan import plan_embed
@@ -143,7 +144,6 @@ def embed(ctx: Context, dataset: str, embedder: str, **engine: Any) -> None:
         emit_report(ctx, plan_embed(store, version, opened))
         return
     # `ingest` opens it again later, maybe from another directory.
-    executor = ctx.executor(**engine)
     emit_report(ctx, job(store, version, opened, absolute_spec(embedder), executor))
 
 

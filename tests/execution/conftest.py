@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import warnings
 
 import pytest
 
@@ -11,14 +10,16 @@ from influence_store.execution import LOCAL
 
 
 @pytest.fixture(scope="session")
-def cluster(backend):
-    """An executor with two workers on this machine: `make test-ray`.
-
-    The whole suite leaves them out: starting a cluster and its workers takes two minutes.
-    """
+def needs_ray():
+    """For tests that start a cluster, and those take minutes: `make test-ray`."""
     if "INFLUENCE_STORE_TEST_RAY" not in os.environ:
         pytest.skip("no cluster is started: make test-ray")
     pytest.importorskip("ray", reason="pip install 'influence-store[ray]'")
+
+
+@pytest.fixture(scope="session")
+def cluster(backend, needs_ray):
+    """An executor with two workers on this machine, which its first work starts."""
     import shop
     from ray import cloudpickle
 
@@ -27,13 +28,8 @@ def cluster(backend):
     # Workers do not see the folder of these tests.
     cloudpickle.register_pickle_by_value(shop)
 
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ResourceWarning)
-        warnings.simplefilter("ignore", DeprecationWarning)
-        # Where a test before these has loaded it: Ray forks only to run another program.
-        warnings.filterwarnings("ignore", message="lance is not fork-safe")
-        with RayExecutor(workers=2) as executor:
-            yield executor
+    with RayExecutor(workers=2) as executor:
+        yield executor
 
 
 @pytest.fixture(params=["local", "ray"])

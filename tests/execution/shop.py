@@ -5,6 +5,11 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
+import sys
+import time
+import uuid
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing.reduction import ForkingPickler
 from pathlib import Path
@@ -142,17 +147,78 @@ class Refusing:
         return json.dumps(shard)
 
 
-def with_rows(store, n_rows, folder):
-    """The store, with so many rows as `demo`."""
+@dataclass(frozen=True)
+class CountingCores:
+    """Tells how many cores a worker takes itself to have."""
+
+    device: str = "cpu"
+
+    def open(self):
+        return None
+
+    def do(self, hands, shard, slot):
+        from influence_store.cores import cores
+
+        return cores()
+
+
+def with_rows(store, n_rows, folder, *, too_long=0):
+    """The store, with so many rows as `demo`; the first `too_long` no small LLM reads whole."""
     from influence_store.jobs.ingest import ingest
 
-    rows = (
+    rows = [
         {"instruction": f"What is {k} by {k % 7}?", "output": f"{k} words"} for k in range(n_rows)
-    )
+    ]
+    for row in rows[:too_long]:
+        row["output"] *= 500
     path = folder / "demo.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     ingest(store, [str(path)], "demo")
     return store
+
+
+@contextmanager
+def command(store, *words, **options):
+    """A verb as a process of its own, whose shards are of eight rows; ends with the context.
+
+    Yields it, and what still runs of it and of all that it started: command lines by pid.
+    """
+    mark = f"INFLUENCE_STORE_TEST_MARK={uuid.uuid4().hex}"
+    name, _, value = mark.partition("=")
+    code = "from influence_store.jobs import embed; embed.CHUNK_ROWS = 8\n"
+    code += "from influence_store.cli import main; main()"
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, "--store", store.uri, *words],
+        env={**os.environ, name: value},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        **options,
+    )
+    with process:
+        try:
+            yield process, lambda: running(mark)
+        finally:
+            process.kill()
+
+
+def running(mark):
+    """Command lines, by pid, of the processes whose environment holds `mark`."""
+    found = {}
+    for folder in Path("/proc").iterdir():
+        with suppress(OSError):
+            if folder.name.isdigit() and mark.encode() in (folder / "environ").read_bytes():
+                line = (folder / "cmdline").read_bytes()
+                found[int(folder.name)] = line.replace(b"\0", b" ").decode(errors="replace")
+    return found
+
+
+def wait_until(true, seconds):
+    """Poll; AssertionError when it does not become true in time."""
+    end = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < end, "nothing happened"
+        time.sleep(0.02)
 
 
 def contents(store, kind):

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from shop import Deadly, Refusing, contents, with_rows
+from shop import CountingCores, Deadly, Refusing, contents, with_rows
 from sqlmodel import select
 
 from influence_store.embedding.hashing import HashingEmbedder
@@ -97,6 +97,10 @@ def test_an_error_of_ours_arrives_as_itself_behind_what_was_done(executor):
         told.extend(results)
     assert (caught.value.where, caught.value.hint) == ("rows.jsonl:4", "mend that line")
     assert told == [json.dumps(k) for k in range(len(told))]
+
+
+def test_a_worker_uses_the_one_core_that_was_reserved_for_it(cluster):
+    assert list(cluster.map(CountingCores(), range(3), lambda: None, None)) == [1, 1, 1]
 
 
 def test_workers_of_a_run_that_lost_its_claim_publish_nothing(demo, cluster):

@@ -14,7 +14,7 @@ from influence_store.jobs import label_pairs, measure_rows
 from influence_store.jobs.budget import Budget
 from influence_store.jobs.gc import gc
 from influence_store.jobs.label import label
-from influence_store.jobs.label_shards import check_same, check_sendable
+from influence_store.jobs.label_shards import MethodsAt, check_same, check_sendable
 from influence_store.jobs.methods import ModelChoice
 from influence_store.jobs.verify_store import verify_store
 from influence_store.schema.catalog import Run
@@ -48,9 +48,9 @@ def bills(store):
     return sorted((verb, state, json.dumps(without_clock(cost))) for verb, state, cost in runs)
 
 
-def rows_labelled(store, llm, executor=LOCAL):
+def rows_labelled(store, llm, executor=LOCAL, names=("perplexity", "ifd", "rds"), **settings):
     version = store.version("demo")
-    names, choice = ["perplexity", "ifd", "rds"], ModelChoice(str(llm))
+    choice = ModelChoice(str(llm), settings=settings)
     return label(
         store, version, names, choice, Budget(share=1.0), targets=version, executor=executor
     )
@@ -66,6 +66,27 @@ def test_rows_are_the_same_blocks_and_the_same_bill(twins, tiny_llm, cluster):
         assert contents(here, kind) == contents(there, kind)
     assert bills(here) == bills(there)
     assert reports[1].cpu_seconds > 0
+
+
+def test_what_was_fine_tuned_by_the_driver_is_asked_by_workers(twins, tiny_llm, cluster):
+    here, there = twins
+    small = {"n_checkpoints": "2", "epochs": "2", "dim": "32", "rank": "2"}
+    how = {"names": ("grand", "el2n", "pvi", "less"), **small}
+    reports = rows_labelled(here, tiny_llm, **how), rows_labelled(there, tiny_llm, cluster, **how)
+    assert without_clock(reports[0].facts()) == without_clock(reports[1].facts())
+    assert {column["scored"] for column in reports[1].columns} == {ROWS}
+    for kind in ("points", "vectors"):
+        assert contents(here, kind) == contents(there, kind)
+    assert bills(here) == bills(there)
+    assert [verb for verb, _, _ in bills(there)].count("fine-tune") == 2  # with and without prompts
+
+
+def test_a_worker_never_fine_tunes(store, tmp_path, tiny_llm):
+    with_rows(store, ROWS, tmp_path)
+    at = MethodsAt.of(["less"], "demo@1", ModelChoice(str(tiny_llm)), "cpu")
+    with pytest.raises(Incompatible, match="no checkpoints of this model"):
+        at.open(store)
+    assert [verb for verb, _, _ in bills(store)] == ["ingest"]
 
 
 def test_pairs_are_the_same_blocks_and_the_same_bill_after_a_worker_was_killed(
@@ -109,7 +130,7 @@ def test_a_worker_killed_with_labelled_rows_in_its_hands_loses_nothing(
 @pytest.mark.parametrize(
     ("names", "how", "found"),
     [
-        (["perplexity", "less"], {}, "less cannot be asked by --engine ray: it needs checkpoints"),
+        (["perplexity", "trak"], {}, "trak cannot be asked by --engine ray: it needs fit"),
         (["llm-state"], {}, "llm-state works in one process"),
         (["delift"], {"active": True}, "--design active works in one process"),
         (["delift"], {"again": True}, "--again works in one process"),
@@ -120,8 +141,8 @@ def test_what_a_worker_cannot_do_is_refused(names, how, found):
         check_sendable(names, **how)
 
 
-def test_methods_that_ask_a_model_as_it_is_can_be_sent():
-    check_sendable(["perplexity", "ifd", "rds", "delift"])
+def test_methods_whose_model_or_checkpoints_a_worker_can_open_can_be_sent():
+    check_sendable(["perplexity", "ifd", "rds", "delift", "less", "pvi"])
 
 
 def test_a_model_that_changed_on_the_way_to_a_worker_is_refused():
