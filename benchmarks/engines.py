@@ -33,7 +33,7 @@ ENGINES = {
     "one worker": ["--engine", "ray", "--workers", "1"],
     "two workers": ["--engine", "ray", "--workers", "2"],
 }
-LARGE, SMALL, TINY, WIDTH = 20_000, 3_000, 8, 384
+LARGE, SMALL, TINY, WIDTH = 20_000, 1_500, 8, 384
 
 
 @dataclass(frozen=True)
@@ -55,10 +55,10 @@ def jobs(asked):
             "embedding"),
         Job(f"embed {SMALL:,} rows, MiniLM", "rows",
             ("embed", "small", "--embedder", asked.encoder), "embedding"),
-        Job("label 400 rows, perplexity", "rows",
-            ("label", "small", "--method", "perplexity", "--rows", "400", *llm), "points"),
-        Job("label 900 pairs, DELIFT", "rows",
-            ("label", "small", "--method", "delift", "--pairs", "900", *llm), "pairs"),
+        Job("label 160 rows, perplexity", "rows",
+            ("label", "small", "--method", "perplexity", "--rows", "160", *llm), "points"),
+        Job("label 225 pairs, DELIFT", "rows",
+            ("label", "small", "--method", "delift", "--pairs", "225", *llm), "pairs"),
         Job(f"fill {LARGE:,} rows", "estimator", ("fill", "large"), "estimate"),
         Job(f"near-duplicates of {LARGE:,} rows", "rows", ("duplicates", "large"),
             "minhash"),

@@ -11,10 +11,13 @@ from influence_store.jobs.explained import Named
 from influence_store.jobs.frontier import frontier
 from influence_store.jobs.select_report import SelectReport
 from influence_store.jobs.stored_selection import names_of, stored_selection
+from influence_store.jobs.trial_past import trials_of
 from influence_store.serve.curve import Curve, curve
 from influence_store.store.selections import all_selections
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from influence_store.jobs.frontier import FrontierReport
     from influence_store.jobs.stored_selection import StoredSelection
     from influence_store.schema.catalog import Selection
@@ -51,6 +54,26 @@ class Rival:
 
 
 @dataclass(frozen=True)
+class Tried:
+    """A model trained on it and one trained on `against`: the difference in `unit`, in words.
+
+    Above 0 this selection is better; `mean`, `low` and `high` are None where one seed told nothing.
+    """
+
+    trial: str
+    learner: str
+    held: int
+    held_out_of: str
+    against: str
+    verdict: str
+    words: str
+    unit: str
+    mean: float | None
+    low: float | None
+    high: float | None
+
+
+@dataclass(frozen=True)
 class SelectionPage:
     """One selection: `told` is what `select` said of it, `picks` are those of one page."""
 
@@ -58,6 +81,7 @@ class SelectionPage:
     told: tuple[str, ...]
     inputs: dict[str, str]
     rivals: tuple[Rival, ...]
+    tried: tuple[Tried, ...]
     curve: Curve | None
     frontier: FrontierReport | None
     picks: tuple[tuple[Named, float | None], ...]
@@ -79,6 +103,7 @@ def selection_page(store: Store, name: str, page: int) -> SelectionPage:
         told=tuple(one.strip() for one in report.lines()[1:]),
         inputs=_inputs(row.facts.get("inputs", {})),
         rivals=tuple(_rivals(row.facts.get("baselines"))),
+        tried=tuple(_tried(store, row.id)),
         curve=curve(stored.gains) if adds_up else None,
         frontier=frontier(store, row.id) if adds_up else None,
         picks=_picks(store, stored, page),
@@ -140,6 +165,19 @@ def _rivals(told: dict[str, Any] | None) -> list[Rival]:
         way = (one["value"] - random["mean"]) / lead if lead > 0 else None
         rivals.append(Rival(name, one["value"], way))
     return sorted(rivals, key=lambda one: -one.value)
+
+
+def _tried(store: Store, selection: str) -> Iterator[Tried]:
+    """The newest trial first, each against every baseline."""
+    for told in trials_of(store, selection):
+        for one in told["comparisons"]:
+            if one["selection"] == selection:
+                yield Tried(
+                    **{name: told[name] for name in ("trial", "learner", "held", "held_out_of")},
+                    **{name: one[name] for name in ("against", "verdict", "words")},
+                    unit=told["unit"],
+                    **{name: one.get(name) for name in ("mean", "low", "high")},
+                )
 
 
 def _picks(

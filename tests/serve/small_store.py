@@ -45,10 +45,11 @@ def write(path: Path, rows: list[dict[str, str]]) -> str:
 def fill_store(place: list[str], folder: Path, llm: Path) -> None:
     """Do the main job; `place` are the options that name the store, ready for `init`."""
 
-    def run(*arguments: str) -> None:
+    def run(*arguments: str) -> str:
         done = CliRunner().invoke(cli, [*place, *arguments], standalone_mode=False)
         if done.exception is not None:
             raise done.exception
+        return done.stdout
 
     first = write(folder / "tutor.jsonl", [sample(k) for k in range(60)])
     second = write(folder / HOSTILE_FILE, [*HOSTILE, *[sample(k) for k in range(60, 72)]])
@@ -62,10 +63,12 @@ def fill_store(place: list[str], folder: Path, llm: Path) -> None:
     run("train", "demo", "--method", "ifd", "--name", "ifd-student")
     run("fill", "demo")
     run("select", "demo", "--budget", "16", "--accept-weak")
-    run("select", "demo", "--budget", "16", "--kernel", "cosine")
+    tried = run("select", "demo", "--budget", "16", "--kernel", "cosine").split()[1].strip(":")
     run("select", "demo", "--budget", "20", "--objective", "graph-cut", "--kernel", "cosine")
     run("select", "demo", "--budget", "10", "--objective", "top", "--by", "est_ifd_student")
     run("select", "demo", "--budget", "12", "--objective", "k-center")
+    trial = ("--held-out", "20", "--probe", "--keep-leaks", "--random", "1")
+    run("trial", "demo", "--selection", tried, *trial)
     run("ingest", third, "--dataset", "demo")
     run("ingest", first, "--dataset", "exam")
     run("tag", "demo@1", "before-summer")

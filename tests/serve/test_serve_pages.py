@@ -12,6 +12,7 @@ from small_store import HOSTILE_FILE, SCRIPT
 from influence_store.jobs.compare_selections import compare_selections
 from influence_store.jobs.explain import explain
 from influence_store.jobs.stored_selection import stored_selection
+from influence_store.jobs.trial_past import trials_of
 from influence_store.query import query
 from influence_store.query.engine import Limits
 from influence_store.query.relation import view
@@ -155,6 +156,22 @@ def test_selection_page_has_baselines_picks_and_a_curve(served, store, known):
     assert heights[0] == 240
     assert heights[-1] == 0
     assert heights == sorted(heights, reverse=True)
+
+
+def test_selection_page_has_what_trials_found(served, store, known):
+    name = known.selections["facility-location on cosine"]
+    page = served.ask(f"/selections/{name}", "read").text
+    (trial,) = trials_of(store, name)
+    found = {one[0]: one[1:] for one in cells(page) if len(one) == 4}
+    assert f"judged by {trial['held']} of the rows of demo@1" in words(page)
+    assert len(trial["comparisons"]) == 5
+    for one in trial["comparisons"]:
+        assert found[one["against"]][0].replace("−", "-") == f"{one['mean']:.4g}"
+        assert found[one["against"]][2] == one["verdict"]
+    assert "Nobody has tried" not in page
+    other = served.ask(f"/selections/{known.selections['graph-cut']}", "read").text
+    assert "Nobody has tried" in other
+    assert "influence-store trial demo@1 --selection" in other
 
 
 def test_a_selector_and_a_blind_kernel_have_no_curve(served, known):
