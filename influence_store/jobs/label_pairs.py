@@ -233,7 +233,7 @@ class Asking:
             sources=pairs["source"].n_unique(),
             target_rows=pairs["target"].n_unique(),
             scored=self.scored,
-            reused=self.reused,
+            reused=max(0, self.reused),  # the time may allow fewer than were timed
             null=self.null,
             llm_passes=self.spent.get("llm_passes", 0),
             llm_tokens=self.spent.get("llm_tokens", 0),

@@ -68,8 +68,9 @@ def select(
     with store.claim("select", f"select:{identity}", question.inputs()) as run:
         reused = stored(store, identity) is not None
         if not reused:
-            problem = problem_of(question, ways, memory)
+            problem, counted = problem_of(question, ways, memory), executor.taken
             _answer(store, run, question, rules, problem, memory, executor)
+            run.count(executor.taken - counted)
         run.report({"selection": identity, "reused": reused}, {})
     row = stored(store, identity)
     assert row is not None

@@ -41,6 +41,12 @@ def embedded(store, executor=LOCAL, dim=8):
     return embed(store, version, HashingEmbedder(dim), f"hashing:{dim}", executor)
 
 
+def cpu_seconds(store, verb):
+    """What the runs of a verb say they took."""
+    with store.database.read() as session:
+        return sum(r.cost["cpu_seconds"] for r in session.exec(select(Run)) if r.verb == verb)
+
+
 def test_embeddings_are_the_same_blocks(demo, copy_store, tmp_path, cluster):
     copied = Store.open(copy_store(demo.uri, tmp_path / "copy"), __version__)
     reports = embedded(demo), embedded(copied, cluster)
@@ -78,7 +84,9 @@ def test_a_selection_in_parts_is_the_same(demo, copy_store, tmp_path, cluster, l
     asked = Asked(budget="10", path="partitioned", parts=4)
     copied = Store.open(copy_store(demo.uri, tmp_path / "copy"), __version__)
     here = choose(demo, "demo", asked, {})
+    before = cluster.taken.cpu
     there = choose(copied, "demo", asked, {}, cluster)
+    assert cpu_seconds(copied, "select") >= cluster.taken.cpu - before > 0
     another = replace(asked, seed=1)
     deadly = choose(copied, "demo", another, {}, Deadly(cluster, lethal(1)))
     assert (here.id, here.reused, there.reused) == (there.id, False, False)

@@ -56,9 +56,12 @@ def rows_labelled(store, llm, executor=LOCAL, names=("perplexity", "ifd", "rds")
     )
 
 
-def test_rows_are_the_same_blocks_and_the_same_bill(twins, tiny_llm, cluster):
+def test_rows_are_the_same_blocks_and_the_same_bill_after_a_worker_was_killed(
+    twins, tiny_llm, cluster, lethal
+):
     here, there = twins
-    reports = rows_labelled(here, tiny_llm), rows_labelled(there, tiny_llm, cluster)
+    deadly = Deadly(cluster, lethal(1))
+    reports = rows_labelled(here, tiny_llm), rows_labelled(there, tiny_llm, deadly)
     assert without_clock(reports[0].facts()) == without_clock(reports[1].facts())
     assert reports[1].llm_passes > 2 * ROWS
     for kind, n_blocks in (("points", 7), ("vectors", 3)):
@@ -66,6 +69,9 @@ def test_rows_are_the_same_blocks_and_the_same_bill(twins, tiny_llm, cluster):
         assert contents(here, kind) == contents(there, kind)
     assert bills(here) == bills(there)
     assert reports[1].cpu_seconds > 0
+    gc(there, grace=0, act=True)
+    after = verify_store(there, deep=True)
+    assert (after.problems, after.leftover_files) == ([], 0)
 
 
 def test_what_was_fine_tuned_by_the_driver_is_asked_by_workers(twins, tiny_llm, cluster):
@@ -112,19 +118,6 @@ def test_pairs_are_the_same_blocks_and_the_same_bill_after_a_worker_was_killed(
     for kind in ("pairs", "llm-state"):
         assert contents(here, kind) == contents(there, kind)
     assert bills(here) == bills(there)
-
-
-def test_a_worker_killed_with_labelled_rows_in_its_hands_loses_nothing(
-    twins, tiny_llm, cluster, lethal
-):
-    here, there = twins
-    rows_labelled(here, tiny_llm)
-    rows_labelled(there, tiny_llm, Deadly(cluster, lethal(1)))
-    assert contents(here, "points") == contents(there, "points")
-    assert bills(here) == bills(there)
-    gc(there, grace=0, act=True)
-    after = verify_store(there, deep=True)
-    assert (after.problems, after.leftover_files) == ([], 0)
 
 
 @pytest.mark.parametrize(
