@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 
 import pytest
 from good_store import alpaca
@@ -51,6 +52,29 @@ def test_new_rows_are_missing_everywhere_and_make_a_selection_stale(trial):
             assert trial(*one["command"].split()[1:]).code == 0
     told = items(trial, "pool")
     assert told["embedding", "hashing-16"]["state"] == told["estimate", "guess"]["state"] == "fresh"
+
+
+def test_a_stale_selection_is_asked_again_with_all_that_was_asked(trial):
+    asked = [
+        ("--budget", "10%", "--objective", "flqmi", "--target", "hostile=2"),
+        ("--budget", "10%", "--objective", "flqmi", "--target", "hostile"),
+        ("--budget", "2", "--objective", "0.5*flcg + 0.5*graph-cut", "--given", "hostile"),
+        ("--budget", "3", "--objective", "graph-cut", "--duplicates", "keep-first"),
+        ("--budget", "4", "--objective", "top", "--by", "inf_quality"),
+    ]
+    said = [trial("select", "pool", *one, "--json") for one in asked]
+    assert [one.code for one in said] == [0] * len(asked), said
+    made = [one.json()["id"] for one in said]
+    rows = trial.file("new.jsonl", alpaca((f"Say new {k}", f"new {k}") for k in range(9)))
+    trial("ingest", rows, "--dataset", "pool")
+    told = items(trial, "pool")
+    for selection, words in zip(made, asked, strict=True):
+        command = shlex.split(told["selection", selection]["command"])
+        assert command == ["influence-store", "select", "pool", *words]
+    assert trial(*command[1:]).code == 0
+    # Its question has an answer for the newest version: it is not stale any more.
+    assert ("selection", made[-1]) not in items(trial, "pool")
+    assert ("selection", made[0]) in items(trial, "pool")
 
 
 def test_plan_of_a_verb_is_its_dry_run(trial):
