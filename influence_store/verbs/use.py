@@ -125,7 +125,7 @@ def sample(ctx: Context, dataset: str, n: int, seed: int, form: str | None) -> N
 @click.argument("dataset")
 @click.option("--budget", required=True, help="500, 10%, 200k-tokens, or auto: up to the knee.")
 @click.option("--objective", help="A set function, a mixture of some, or a selector.")
-@click.option("--kernel", help="cosine, an estimator, a bilinear method, pairs:OUTPUT.")
+@click.option("--kernel", help="cosine[:EMBEDDER], an estimator, a bilinear method, pairs:OUTPUT.")
 @click.option("--target", multiple=True, metavar="D[@V][=WEIGHT]", help="What the picks serve.")
 @click.option("--given", metavar="D[@V]", help="Choose what adds to this dataset.")
 @click.option("--quota", multiple=True, metavar="ATTR:VALUE=A..B", help="source:web=..30%")
