@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -241,6 +242,11 @@ def plan(click_context: click.Context, words: tuple[str, ...]) -> None:
         versions = [store.version(one) for one in words] or store.heads()
     except NotFound as error:
         if named is None:
+            near = get_close_matches(words[0], list(group.commands), n=1, cutoff=0.8)
+            if near:
+                told = f"{words[0]!r} is neither a verb nor a dataset"
+                again = shlex.join(["influence-store", "plan", near[0], *words[1:]])
+                raise NotFound(told, hint=f"did you mean: {again}") from error
             raise
         raise UsageError(
             f"{words[0]} writes nothing: there is nothing to plan",

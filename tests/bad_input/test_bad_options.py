@@ -40,6 +40,7 @@ SELECT = {
     "--objective=flqmi": (2, "objective flqmi needs --target D"),
     "--objective=top": (2, "this selector needs a score\n  say which: --by est_guess"),
     "--kernel=gues": (4, "no kernel named 'gues'; did you mean guess"),
+    "--by=est_guess": (2, "--by means nothing to a set function\n  add: --objective top"),
     "--optimizer=greedyy": (4, "no set optimizer named 'greedyy'"),
     "--path=zz": (2, "'zz' is no way to compute\n  --path memory"),
     "--memory=0": (2, "'0' is no amount of memory"),

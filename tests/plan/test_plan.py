@@ -98,6 +98,12 @@ def test_a_name_that_is_neither_verb_nor_dataset_is_not_found(trial):
     assert "did you mean pool?" in said.err
 
 
+def test_a_misspelt_verb_is_told_as_the_verb_that_was_meant(trial):
+    said = trial("plan", "slect", "pool", "--budget", "3")
+    assert (said.code, said.out) == (4, "")
+    assert "did you mean: influence-store plan select pool --budget 3" in said.err
+
+
 def test_plan_of_an_empty_store_says_what_comes_first(trial, backend, tmp_path):
     uri, database = backend.new(tmp_path / "empty")
     trial("--store", uri, "init", *(("--database", database) if database else ()))
