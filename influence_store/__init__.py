@@ -1,7 +1,7 @@
 """Keep, estimate and serve LLM influence: which of this data is worth training on?
 
 with influence_store.open("./influence-store") as store:
-    store.query("select * from demo order by est_delift desc limit 5")
+    store.query("select * from demo order by est_delift_l2 desc limit 5")
 """
 
 from __future__ import annotations
@@ -29,3 +29,8 @@ def __getattr__(name: str) -> Any:
 
         return open
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    # What completion in an interactive shell offers: `open` as well, which is not loaded yet.
+    return [*__all__, *(name for name in globals() if name.startswith("__"))]

@@ -61,6 +61,9 @@ class InfluenceStore:
         """The rows of a stored selection (its id, or the beginning of it), best first."""
         return relation.selected(self._store, selection)
 
+    def __repr__(self) -> str:
+        return f"InfluenceStore({self._store.uri!r})"
+
     def datasets(self) -> dict[str, int]:
         """Number of rows by `name@version`."""
         return {str(version): len(version.bits) for version in self._store.versions()}

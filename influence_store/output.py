@@ -88,7 +88,7 @@ def emit_table(table: pa.Table, form: str) -> None:
     else:
         for line in table_lines(frame.columns, frame.rows()):
             click.echo(line)
-        click.echo(f"{frame.height:,} rows", err=True)
+        click.echo(f"{frame.height:,} row{'' if frame.height == 1 else 's'}", err=True)
 
 
 def table_lines(columns: list[str], rows: list[tuple[Any, ...]]) -> list[str]:

@@ -5,9 +5,11 @@ What the verbs do is in `verbs/`.
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import logging
+import os
 import re
 import shlex
 import signal
@@ -20,7 +22,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
-from influence_store.errors import InfluenceStoreError, UsageError
+from influence_store.errors import InfluenceStoreError, StorageError, UsageError
 from influence_store.extras import check
 from influence_store.meter import one_verb
 from influence_store.output import LogFormatter, emit, exact, message
@@ -41,6 +43,8 @@ _QUIET = "No progress, only warnings."
 _ADDRESS = re.compile(r"^(?:--?[\w-]+=)?(?P<url>[a-z][a-z0-9+.-]*://.*)", re.IGNORECASE)
 _MORE = "Details on stderr."
 _DRY = "Say what would be done and what it costs; write nothing."
+#: As a shell tells SIGPIPE: whoever read the output has enough.
+_NO_READER = 141
 DRY_RUN = "dry run, nothing is written; this is what would be done:"
 
 
@@ -128,8 +132,13 @@ class Verb(click.Command):
 
     def invoke(self, ctx: click.Context) -> Any:
         """What the verb takes is counted by its runs."""
-        with one_verb():
-            return super().invoke(ctx)
+        try:
+            with one_verb():
+                return super().invoke(ctx)
+        except BrokenPipeError:
+            # Of `| head`. click would end with 1, which stands for a bug of ours.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            sys.exit(_NO_READER)
 
 
 def verb(function: Callable[..., None]) -> Verb:
@@ -256,6 +265,12 @@ def run(cli: click.Group) -> None:
         _fail(UsageError.code, error.exit_code, why)
     except InfluenceStoreError as error:
         _fail(error.code, error.exit_code, str(error), error.hint)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            _fail(InfluenceStoreError.code, 1, traceback.format_exc())
+        hint = "make room (see: df -h), then run the same command again"
+        full = f"{error.filename or 'the output'} cannot be written: {error.strerror}"
+        _fail(StorageError.code, StorageError.exit_code, f"{full}\n  {hint}", hint)
     except Exception:  # a bug of ours; what it holds is no more to be shown than any other error
         _fail(InfluenceStoreError.code, 1, traceback.format_exc())
 

@@ -69,7 +69,8 @@ def exit_codes() -> dict[str, str]:
             if code in codes
             else (f"{kind.__name__}: {doc}")
         )
-    return {**dict(sorted(codes.items())), "130": "interrupted by Ctrl-C or SIGTERM"}
+    ended = {"130": "interrupted by Ctrl-C or SIGTERM", "141": "nobody reads the output any more"}
+    return {**dict(sorted(codes.items())), **ended}
 
 
 def _verb(verb: click.Command, before: str, level: str) -> list[str]:

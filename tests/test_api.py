@@ -26,6 +26,12 @@ def test_a_store_is_opened_asked_and_closed(store, tmp_path):
         assert found["prompt"].to_list() == ["2?"]
 
 
+def test_an_interactive_shell_shows_what_there_is(store):
+    assert {"open", "__version__"} <= {*dir(influence_store)}
+    assert "annotations" not in dir(influence_store)
+    assert repr(api.InfluenceStore(store)) == f"InfluenceStore({store.uri!r})"
+
+
 def test_opening_what_is_not_there_says_how_to_make_it(tmp_path):
     with pytest.raises(NotFound, match="init"):
         influence_store.open(tmp_path / "none")

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import click
 import pytest
@@ -82,6 +83,22 @@ def test_interrupt_exits_130_and_says_how_to_go_on(here):
     _, told = process.communicate(timeout=30)
     assert process.returncode == 130
     assert "To go on: influence-store ingest - --dataset slow" in told
+
+
+def test_a_reader_that_has_enough_is_no_bug_and_a_full_disk_is_told(here):
+    words = [sys.executable, "-m", "influence_store.cli", "methods"]
+    with subprocess.Popen(
+        words, cwd=here, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        process.stdout.close()
+        assert process.stderr is not None
+        assert process.stderr.read() == ""
+    assert process.returncode == 141
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(words, cwd=here, stdout=full, stderr=subprocess.PIPE, text=True)
+    assert done.returncode == 6
+    assert "the output cannot be written: No space left on device\n  make room" in done.stderr
 
 
 def test_every_verb_has_help_and_every_option_says_something():

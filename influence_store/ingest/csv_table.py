@@ -63,6 +63,11 @@ def _next(rows: Iterator[list[str]], text: _Lines, name: str) -> list[str] | Non
 
 
 def _check_header(header: list[str], name: str) -> None:
+    if len(header) == 1 and (other := next((one for one in ";\t|" if one in header[0]), None)):
+        raise InputError(
+            f"{name}:1: found one column, {shown(header[0])!r}, expected commas between columns",
+            hint=f"{other!r} seems to separate them: save the file with commas, or as JSON lines",
+        )
     twice = sorted({column for column in header if header.count(column) > 1})
     if twice:
         raise InputError(

@@ -20,6 +20,13 @@ if TYPE_CHECKING:
 
 # What `--map FIELD=KEY` may name.
 FIELDS = ("instruction", "input", "output", "system", "history", "messages", "tools")
+#: What others, and our own views, call them.
+_ALSO = {
+    **dict.fromkeys(("prompt", "question", "query", "user"), "instruction"),
+    **dict.fromkeys(("response", "answer", "completion", "assistant", "label", "target"), "output"),
+    "context": "input",
+    "conversations": "messages",
+}
 
 
 @dataclass(frozen=True)
@@ -115,10 +122,9 @@ def from_mapping(mapping: Mapping[str, str]) -> Layout:
     """
     for name in mapping:
         if name not in FIELDS:
-            near = get_close_matches(name, FIELDS, n=1)
             raise UsageError(
                 f"--map: {shown(name)!r} is not a field; known: {', '.join(FIELDS)}",
-                hint=f"--map {near[0] if near else 'output'}={shown(mapping[name])}",
+                hint=_map_hint(name, mapping[name]),
             )
     chat = "messages" in mapping
     clash = sorted({"instruction", "input", "output", "history"} & set(mapping)) if chat else []
@@ -139,6 +145,16 @@ def from_mapping(mapping: Mapping[str, str]) -> Layout:
         {name: table[name] for name in required},
         {name: key for name, key in table.items() if name not in required},
     )
+
+
+def _map_hint(name: str, key: str) -> str:
+    """What was meant by `--map name=key`: a misspelt field, another word for it, or the reverse."""
+    known = name.lower() in _ALSO
+    if not known and (near := get_close_matches(name, FIELDS, n=1)):
+        return f"--map {near[0]}={shown(key)}"
+    if key in FIELDS or (key in _ALSO and not known):
+        return f"--map {_ALSO.get(key, key)}={shown(name)}"
+    return f"--map {_ALSO.get(name.lower(), 'output')}={shown(key)}"
 
 
 def _guess(keys: frozenset[str], field_name: str) -> str:

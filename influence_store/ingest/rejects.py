@@ -9,6 +9,8 @@ kept as `{"_csv": "its text"}`. Of a record too long to be held there is only th
 from __future__ import annotations
 
 import filecmp
+import shlex
+from itertools import count
 from typing import TYPE_CHECKING
 
 from influence_store.errors import Forbidden, StorageError, UsageError
@@ -42,28 +44,34 @@ def _write(path: Path, rejected: Iterable[Rejected]) -> int:
         raise UsageError(f"{path} is a directory", hint=f"--rejects {path}/rejects.jsonl")
     reasons_path = path.with_name(f"{path.stem}.reasons.txt")
     parts = [_part(path), _part(reasons_path)]
-    count = 0
+    n_rejected = 0
     with parts[0].open("wb") as records, parts[1].open("wb") as reasons:
         for one in rejected:
-            count += 1
+            n_rejected += 1
             if one.raw:
                 records.write(one.raw + b"\n")
             note = "" if one.raw else " (record not copied)"
             line = f"{one.where}: {shown(one.reason, 500)}{note}\n"
             reasons.write(line.encode(errors="backslashreplace"))
-    _publish(parts[1], reasons_path)
-    _publish(parts[0], path)
-    return count
+    _publish(parts[1], reasons_path, path)
+    _publish(parts[0], path, path)
+    return n_rejected
 
 
 def _part(path: Path) -> Path:
     return path.with_name(path.name + ".part")
 
 
-def _publish(part: Path, path: Path) -> None:
+def _publish(part: Path, path: Path, records: Path) -> None:
     if path.exists() and not filecmp.cmp(part, path, shallow=False):
         part.unlink()
+        free = next(one for k in count(2) if not (one := _numbered(records, k)).exists())
         raise UsageError(
-            f"{path} exists and holds other records", hint=f"mv {path} {path.stem}-old{path.suffix}"
+            f"{path} exists and holds other records",
+            hint=f"write these elsewhere: --rejects {shlex.quote(str(free))}",
         )
     part.replace(path)
+
+
+def _numbered(path: Path, k: int) -> Path:
+    return path.with_name(f"{path.stem}-{k}{path.suffix}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import shutil
 import uuid
 from contextlib import contextmanager
@@ -109,14 +110,14 @@ def _made(here: Path, records: Iterable[Row | Rejected]) -> Spool:
     try:
         here.mkdir(parents=True)
         return _fill(here / "rows.arrow", records)
-    except PermissionError as error:
-        raise Forbidden(
-            f"{here.parent} cannot be written", hint="this store can only be read by this user"
-        ) from error
     except OSError as error:
-        raise StorageError(
-            f"{here.parent} cannot be written: {error.strerror or error}", hint="df -h"
-        ) from error
+        told = f"{here.parent} cannot be written: {error.strerror or error}"
+        if error.errno == errno.EROFS:
+            raise Forbidden(told, hint="this store can only be read here") from error
+        if isinstance(error, PermissionError):
+            raise Forbidden(told, hint="this store can only be read by this user") from error
+        hint = "make room (see: df -h), then run the same command again"
+        raise StorageError(told, hint=hint) from error
 
 
 def _fill(path: Path, records: Iterable[Row | Rejected]) -> Spool:

@@ -90,6 +90,12 @@ def allowed(store: Store, question: Question, executor: Executor = LOCAL) -> All
         counted_samples = question.budget.samples is not None
         found = quota_groups(quotas, values, limits.budget, shares=counted_samples)
         limits = replace(limits, **vars(found))
+    if limits.budget and len(start) > limits.budget:
+        raise UsageError(
+            f"--budget {question.budget.text} is {limits.budget:,} samples, and {len(start):,} "
+            f"picks of {question.start} stay",
+            hint=f"ask for more than {len(start):,}, or leave out --from",
+        )
     limits = replace(limits, start=start)
     limits.check(len(sids))
     return Allowed(limits, barred, tokens, facts, notes)

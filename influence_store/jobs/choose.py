@@ -61,9 +61,10 @@ class Asked:
         )
         if strange := [name for name in foreign if getattr(self, name)]:
             option = {"start": "from"}.get(strange[0], strange[0]).replace("_", "-")
-            raise UsageError(
-                f"--{option} means nothing to {self.objective or 'a set function'}", hint=_HELP
-            )
+            told = f"--{option} means nothing to {self.objective or 'a set function'}"
+            if option == "by" and self.objective is None:
+                raise UsageError(told, hint=f"add: --objective top, for the highest {self.by}")
+            raise UsageError(told, hint=_HELP)
 
 
 def choose(

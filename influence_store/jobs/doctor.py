@@ -15,7 +15,7 @@ from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sqlmodel import select
+from sqlmodel import col, select, update
 
 from influence_store.embedding.provider import provider_used
 from influence_store.errors import InfluenceStoreError, StorageError
@@ -43,6 +43,7 @@ _NETWORK = {
     *("fuse.sshfs", "fuse.glusterfs", "fuse.s3fs", "fuse.rclone", "lustre", "beegfs", "gpfs"),
 }
 _SKEW_SECONDS = 60.0
+_ASK_AGAIN = "check the disk and the rights of this user, then: influence-store doctor"
 _FREE_BYTES = 1 << 30
 
 
@@ -106,7 +107,7 @@ def doctor(uri: str, database: str | None = None) -> DoctorReport:
             ("runs", _runs),
             ("ballast", _ballast),
         ):
-            with _noted(findings, about, "see the README: Install"):
+            with _noted(findings, about, _ASK_AGAIN):
                 findings += ask(location)
         location.database.close()
     return DoctorReport(str(uri), findings)
@@ -239,7 +240,9 @@ def _schema(location: Location) -> Iterator[Finding]:
 def _catalog(location: Location) -> Iterator[Finding]:
     """Does it belong here, and does it take writes?"""
     find(location.uri, location.database.url).database.close()
-    location.database.write(lambda _session: None)
+    # Changes no row, but asks for the right to change some.
+    nothing = update(Run).where(col(Run.id) == "").values(state="")
+    location.database.write(lambda session: session.exec(nothing))
     kind = "PostgreSQL" if location.database.is_postgres else "SQLite"
     yield Finding(OK, "catalog", f"{kind}, belongs to this place and can be written")
 

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 from pyroaring import BitMap
 
-from influence_store.errors import Incompatible
+from influence_store.errors import Incompatible, NotFound
 from influence_store.influence import METHODS
 from influence_store.jobs.cells import how_measured
-from influence_store.jobs.estimators import find_estimator, trained_estimators
+from influence_store.jobs.estimators import find_estimator, is_called, trained_estimators
 from influence_store.jobs.evaluate import known_transfer
 from influence_store.jobs.pair_kernel import PREFIX, pair_view, pairs_producer
 from influence_store.selection.views import CosineView, EstimatorView, ProductView
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from influence_store.store.versions import Version
 
 COSINE, SE = "cosine", "delift-se"
+COSINE_OF = f"{COSINE}:"
 #: Verdicts of an accuracy card that a selection may rely on unasked.
 TRUSTED = ("trusted",)
 
@@ -104,13 +105,15 @@ def choose_kernel(
 ) -> Kernel:
     """The kernel called `name`; by default the newest estimator that covers `versions`.
 
-    Of several embedders or estimators of a name the one with this `fingerprint`, else the newest.
+    Of several embedders or estimators of a name the one with this `fingerprint`, else the newest;
+    `cosine:NAME` is cosine of the embedder of that name.
     An estimator whose card does not say `trusted` gives way to cosine, with a note, unless
     `accept_weak`. NotFound if `name` is no kernel, Incompatible if it lacks rows of a version.
     """
-    embedder = _embedder(store, versions, fingerprint)
-    cosine = Kernel(store, COSINE, embedder, embedder)
-    if name in (COSINE, SE):
+    wanted = name.removeprefix(COSINE_OF) if name and name.startswith(COSINE_OF) else None
+    embedder, notes = _embedder(store, versions, fingerprint, wanted)
+    cosine = Kernel(store, name if name and wanted else COSINE, embedder, embedder, notes=notes)
+    if name in (COSINE, SE) or wanted:
         return cosine
     if name is not None and (sides := bilinear_sides(store, name)) is not None:
         return _bilinear(store, versions, name, sides, embedder)
@@ -132,7 +135,7 @@ def choose_kernel(
             f"estimator {trained.producer.name} is {verdict!r}: falling back to cosine "
             "(--accept-weak uses it all the same)"
         )
-        return replace(cosine, notes=(*notes, note))
+        return replace(cosine, notes=(*notes, note, *cosine.notes))
     producer = trained.producer
     return Kernel(
         store, producer.name, producer, trained.embedder, trained.open(store), notes=notes
@@ -224,7 +227,12 @@ def _estimator(
             one for one in trained_estimators(store) if not _missing(store, one.producer, versions)
         ]
         return covering[-1] if covering else None
-    known = [one for one in trained_estimators(store) if one.producer.fingerprint == fingerprint]
+    every = trained_estimators(store)
+    known = [one for one in every if one.producer.fingerprint == fingerprint]
+    if not known and not any(is_called(one.producer, name) for one in every):
+        stored = [one.name for one in store.producers("vectors")]
+        names = {COSINE, *(one.producer.name for one in every), *stored}
+        raise NotFound.named("kernel", name, names, hint="see: influence-store select --help")
     trained = known[0] if known else find_estimator(store, name)
     if not trained.of_pairs:
         trained.open(store)  # says what a score is good for instead
@@ -248,13 +256,39 @@ def _missing(
     return None
 
 
-def _embedder(store: Store, versions: list[Version], fingerprint: str | None) -> Producer:
-    """The embedder with this fingerprint, else the newest, with a vector for every row."""
-    newest_first = reversed(store.producers("embedding"))
-    for producer in sorted(newest_first, key=lambda one: one.fingerprint != fingerprint):
-        if not _missing(store, producer, versions):
-            return producer
-    raise Incompatible(
-        f"{' and '.join(map(str, versions))} have no embedder in common",
-        hint=f"run: influence-store embed {versions[0]} --embedder E",
-    )
+def _embedder(
+    store: Store, versions: list[Version], fingerprint: str | None, wanted: str | None
+) -> tuple[Producer, tuple[str, ...]]:
+    """The embedder that is `wanted` by name or has this fingerprint, else the newest, and notes.
+
+    It has a vector for every row of `versions`. Which one it is, is noted where nobody said and
+    several could be meant.
+    """
+    newest_first = store.producers("embedding")[::-1]
+    if wanted is not None:
+        called = [one for one in newest_first if is_called(one, wanted)]
+        if not called:
+            known = {f"{COSINE_OF}{one.name}" for one in newest_first}
+            raise NotFound.named("kernel", f"{COSINE_OF}{wanted}", known)
+        newest_first = called
+    fitting = [one for one in newest_first if not _missing(store, one, versions)]
+    if not fitting:
+        raise _not_embedded(versions, wanted)
+    others = dict.fromkeys(one.name for one in fitting if one.name != fitting[0].name)
+    if fingerprint is not None or wanted is not None or not others:
+        same = (one for one in fitting if one.fingerprint == fingerprint)
+        return next(same, fitting[0]), ()
+    ways = " or ".join(f"--kernel {COSINE_OF}{name}" for name in others)
+    told = f"cosine is of the newest embeddings, {fitting[0].name}; of others: {ways}"
+    return fitting[0], (told,)
+
+
+def _not_embedded(versions: list[Version], wanted: str | None) -> Incompatible:
+    by = f" by {wanted}" if wanted else ""
+    if len(versions) == 1:
+        told = f"{versions[0]} has no complete embeddings{by}"
+    elif wanted:
+        told = f"{' and '.join(map(str, versions))} are not all embedded{by}"
+    else:
+        told = f"{' and '.join(map(str, versions))} have no embedder in common"
+    return Incompatible(told, hint=f"run: influence-store embed {versions[0]} --embedder E")

@@ -6,11 +6,13 @@ where nothing was ever computed, nothing is claimed. `plan VERB …` measures in
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from sqlmodel import Session, col, func, select
 
+from influence_store.jobs.ask_again import select_command, what_is_asked
 from influence_store.jobs.cost import duration
 from influence_store.jobs.estimators import KIND as ESTIMATE
 from influence_store.output import plain
@@ -73,7 +75,7 @@ class Item:
             told += f"; about {passes}{duration(self.seconds)}"
         elif self.missing:
             told += "; what that costs is not known yet"
-        return [told, f"      {self.command}"] if self.command else [told]
+        return [told, f"      {plain(self.command)}"] if self.command else [told]
 
 
 @dataclass(frozen=True)
@@ -163,14 +165,14 @@ def _column(
 
 def _command(producer: Producer, version: Version, source: str) -> str:
     if producer.kind == EMBEDDING:
-        return f"influence-store embed {version.dataset} --embedder {source}"
+        return f"influence-store embed {version.dataset} --embedder {shlex.quote(source)}"
     if producer.kind == ESTIMATE:
         return f"influence-store fill {version.dataset} --estimator {producer.name}"
     return f"influence-store label {version.dataset} --method {producer.name} --model … --rows all"
 
 
 def _selections(session: Session, version: Version) -> Iterator[Item]:
-    """Stale are those of an earlier version that nothing newer replaces."""
+    """Stale are those of an earlier version whose question nothing newer answers."""
     query = (
         select(Selection, DatasetVersion.number)
         .join(DatasetVersion, col(DatasetVersion.id) == col(Selection.dataset_version_id))
@@ -180,7 +182,7 @@ def _selections(session: Session, version: Version) -> Iterator[Item]:
         )
         .order_by(col(Selection.created_at))
     )
-    newest = {(row.objective, row.kernel): (row, number) for row, number in session.exec(query)}
+    newest = {what_is_asked(row): (row, number) for row, number in session.exec(query)}
     for row, number in newest.values():
         old = number < version.number
         yield Item(
@@ -191,10 +193,7 @@ def _selections(session: Session, version: Version) -> Iterator[Item]:
             why=f"made of @{number}" if old else "",
             seconds=None,
             llm_passes=None,
-            command=f"influence-store select {version.dataset} --budget {row.n_items} "
-            f"--objective {row.objective}"
-            if old
-            else "",
+            command=select_command(row, version.dataset) if old else "",
         )
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from influence_store.errors import Incompatible, NotFound, UsageError
+from influence_store.jobs.ask_again import LIKE
 from influence_store.jobs.cells import content_ids, how_measured, response_chars
 from influence_store.jobs.kernels import COSINE, choose_kernel
 from influence_store.jobs.options import check_options
@@ -189,7 +190,7 @@ def _like(store: Store, _version: Version, columns: Columns, _seed: int) -> _Sou
     row = find_selection(store.database, columns.like)
     block = [one for one in store.blocks("selection") if one.id == row.block_id]
     sids = np.asarray(block[0].bits.to_array(), np.int64)
-    return response_chars(store, sids), f"lengths of {row.id}"
+    return response_chars(store, sids), f"{LIKE}{row.id}"
 
 
 def _vectors(store: Store, version: Version, columns: Columns, _seed: int) -> _Source:

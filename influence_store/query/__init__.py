@@ -21,6 +21,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
+import pyarrow as pa
 from pyroaring import BitMap
 
 from influence_store.query.engine import Engine, EngineError, Limits
@@ -32,9 +33,9 @@ from influence_store.query.views import View, selected_view, views
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    import pyarrow as pa
-
     from influence_store.store.store import Store
+
+_SHOW_TABLES = re.compile(r"\s*show\s+(all\s+)?tables\s*;?\s*", re.IGNORECASE)
 
 
 def query(
@@ -46,8 +47,11 @@ def query(
     """Run one SELECT and return its rows; see `engine` for where it runs and what may stop it.
 
     UsageError for anything but one SELECT, bad SQL or a limit reached. NotFound for an unknown
-    view or column names the nearest ones and the command that fills it.
+    view or column names the nearest ones and the command that fills it. `show tables` is answered
+    with the names of all views. Of columns with one name the later ones get a number: `file_1`.
     """
+    if _SHOW_TABLES.fullmatch(sql):  # the engine knows only views that the statement names
+        return pa.table({"name": sorted(views(store))})
     bound = dict(params or {})
     with Engine(limits or Limits()) as engine:
         engine.ask(sql)
@@ -63,8 +67,20 @@ def query(
                 engine.send(name, _table(offered[name], name, statement, words, sids))
             answer = engine.rows(bound)
         except EngineError as error:
-            raise explained(error, offered, words | {*chosen}) from error
-        return read_later(answer, lambda name, *of: offered[name].build(*of), engine.hold)
+            raise explained(error, offered, words | {*chosen}, sql) from error
+        found = read_later(answer, lambda name, *of: offered[name].build(*of), engine.hold)
+        return found.rename_columns(_distinct(found.column_names))
+
+
+def _distinct(names: list[str]) -> list[str]:
+    """`a, a` as `a, a_1`: a join has columns of one name, and a data frame may not."""
+    told: list[str] = []
+    for name in names:
+        ways = (name, *(f"{name}_{k}" for k in range(1, len(names))))
+        told.append(
+            next(one for one in ways if one not in told and (one == name or one not in names))
+        )
+    return told
 
 
 def _only(store: Store, ids: list[str] | None) -> BitMap | None:

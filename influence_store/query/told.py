@@ -25,9 +25,16 @@ _FILLED_BY = {
 _FILLED = "columns come from: influence-store label DATASET, or influence-store fill DATASET"
 
 
-def explained(error: EngineError, offered: Mapping[str, View], words: Iterable[str]) -> Exception:
-    """NotFound for an unknown view or column, else UsageError; `words` are those of the SQL."""
-    text = " ".join(str(error).split("\n\n")[0].split())[:300]
+#: A name that SQL would take apart: not in quotes, and with the @ of a version.
+_BARE_VERSION = re.compile(r"""(?<!["'\w-])([a-z0-9][\w-]*@\w+)(?!["'\w])""", re.IGNORECASE)
+
+
+def explained(
+    error: EngineError, offered: Mapping[str, View], words: Iterable[str], sql: str
+) -> Exception:
+    """NotFound for an unknown view or column, else UsageError; `words` are those of `sql`."""
+    text = " ".join(str(error).split("\n\n")[0].split())
+    text = text.partition(" You might need to add explicit type casts.")[0][:300]
     if error.name == "NotOneSelect":
         return UsageError(
             "query takes exactly one SELECT; the store is read-only here",
@@ -45,5 +52,24 @@ def explained(error: EngineError, offered: Mapping[str, View], words: Iterable[s
         known = {one for view in views for one in (*view.columns, *view.on_request)}
         hint = _FILLED_BY.get(name.lower().partition("_")[0], _FILLED)
         return NotFound.named("column", name, known, hint=hint)
-    told = "the SQL cannot be read" if error.name == "ParserException" else "the query failed"
-    return UsageError(f"{told}: {text}")
+    if error.name == "PermissionException":
+        return UsageError(
+            "a statement reads the store's views only, no files",
+            hint="see the views: influence-store query 'show tables'",
+        )
+    if error.name == "ParserException":
+        return UsageError(f"the SQL cannot be read: {text}", hint=_quoting(offered, sql))
+    return UsageError(f"the query failed: {text}")
+
+
+def _quoting(offered: Mapping[str, View], sql: str) -> str:
+    """What to say where a view is named without the quotes that its name needs; else nothing."""
+    bare = [one.group(1) for one in _BARE_VERSION.finditer(sql)]
+    bare += [
+        name
+        for name in offered
+        if "-" in name and re.search(rf'(?<!["\w-]){re.escape(name)}(?!["\w@-])', sql)
+    ]
+    if not bare:
+        return ""
+    return f"""a name with @ or - goes in double quotes: query 'select … from "{bare[0]}"'"""

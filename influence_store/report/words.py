@@ -194,7 +194,8 @@ def _knee(knee: Knee) -> str:
 def _beats(told: SelectionFacts, one: Reference) -> bool:
     """Whether a rival is as good; what covers by cosine is no rival of itself."""
     assert told.value is not None
-    itself = (told.objective, told.kernel) == ("facility-location", "cosine")
+    by_cosine = told.kernel.partition(":")[0] == "cosine"
+    itself = told.objective == "facility-location" and by_cosine
     return one.value >= told.value and not (itself and one.name == "cosine facility location")
 
 

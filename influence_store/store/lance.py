@@ -7,13 +7,14 @@ which opens any version directly and imports in a third of the time.
 from __future__ import annotations
 
 import errno
+import os
 import re
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from influence_store.errors import Forbidden, IntegrityError, Unreachable
+from influence_store.errors import Forbidden, IntegrityError, StorageError, Unreachable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -24,7 +25,8 @@ if TYPE_CHECKING:
 #: Input chunks of this many rows scan 2-4 times faster than one big chunk.
 CHUNK_ROWS = 8192
 _REFUSED = {errno.EACCES, errno.EPERM, errno.EROFS}
-_FAILED = {errno.EIO, errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.ESTALE}
+_FULL = {errno.ENOSPC, errno.EDQUOT}
+_FAILED = {errno.EIO, errno.EMFILE, errno.ENFILE, errno.ESTALE}
 
 
 def write_table(
@@ -129,14 +131,21 @@ def _told(path: str) -> Iterator[None]:
         text = str(error)
         status = re.search(r"status code: (\d{3})", text)
         system = re.search(r"os error (\d+)", text)
-        told = f"status {status[1]}" if status else f"{system[0]}" if system else "no answer"
-        if (status and status[1] in {"401", "403"}) or (system and int(system[1]) in _REFUSED):
+        number = int(system[1]) if system else 0
+        told = f"status {status[1]}" if status else os.strerror(number) if system else "no answer"
+        if number in _FULL and not status:
+            raise StorageError(
+                f"{path} cannot be written: {told}",
+                hint="make room (see: df -h), then run the same command again; "
+                "nothing half written is ever read",
+            ) from error
+        if (status and status[1] in {"401", "403"}) or number in _REFUSED:
             raise Forbidden(
                 f"access to {path} is refused ({told})",
                 hint="check the credentials in the environment, or the rights of this user",
             ) from error
         away = "HTTP error" in text or (status and status[1] >= "500")
-        if away or (system and int(system[1]) in _FAILED):
+        if away or number in _FAILED:
             raise Unreachable(
                 f"{path} cannot be reached ({told})",
                 hint="when the place answers again, run the command again; "

@@ -50,10 +50,15 @@ def told() -> Iterator[None]:
     except OperationalError as error:
         if (_state(error) or "").startswith(_TOO_LARGE):
             raise InputError(f"the catalog cannot hold this: {_first_line(error)}") from error
+        if "readonly database" in str(error.orig):  # SQLite, of the file, its folder or the disk
+            raise Forbidden(
+                f"the catalog cannot be written: {_first_line(error)}",
+                hint="this store can only be read here: query, sample, top, explain, export",
+            ) from error
         raise Unreachable(
             f"the catalog does not answer, or takes no writes: {_first_line(error)}",
             hint="is the disk full, the server away, or another program holding the file? "
-            "see: doctor",
+            "see: influence-store doctor",
         ) from error
     except DataError as error:
         raise InputError(f"the catalog cannot hold this: {_first_line(error)}") from error

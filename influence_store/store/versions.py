@@ -169,7 +169,11 @@ def _number(session: Session, dataset: Dataset, which: str) -> int:
     if which.isdecimal():
         if 1 <= int(which) <= dataset.head:
             return int(which)
-        raise NotFound(f"{dataset.name} has versions 1 to {dataset.head}, not {which}")
+        told = "only version 1" if dataset.head == 1 else f"versions 1 to {dataset.head}"
+        raise NotFound(
+            f"{dataset.name} has {told}, not {which}",
+            hint=f"the newest: {dataset.name}; what there is: influence-store query 'show tables'",
+        )
     tags = session.exec(select(Tag).where(Tag.dataset_id == dataset.id)).all()
     for tag in tags:
         if tag.name == which:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -125,7 +126,7 @@ def sample(ctx: Context, dataset: str, n: int, seed: int, form: str | None) -> N
 @click.argument("dataset")
 @click.option("--budget", required=True, help="500, 10%, 200k-tokens, or auto: up to the knee.")
 @click.option("--objective", help="A set function, a mixture of some, or a selector.")
-@click.option("--kernel", help="cosine, an estimator, a bilinear method, pairs:OUTPUT.")
+@click.option("--kernel", help="cosine[:EMBEDDER], an estimator, a bilinear method, pairs:OUTPUT.")
 @click.option("--target", multiple=True, metavar="D[@V][=WEIGHT]", help="What the picks serve.")
 @click.option("--given", metavar="D[@V]", help="Choose what adds to this dataset.")
 @click.option("--quota", multiple=True, metavar="ATTR:VALUE=A..B", help="source:web=..30%")
@@ -241,6 +242,11 @@ def plan(click_context: click.Context, words: tuple[str, ...]) -> None:
         versions = [store.version(one) for one in words] or store.heads()
     except NotFound as error:
         if named is None:
+            near = get_close_matches(words[0], list(group.commands), n=1, cutoff=0.8)
+            if near:
+                told = f"{words[0]!r} is neither a verb nor a dataset"
+                again = shlex.join(["influence-store", "plan", near[0], *words[1:]])
+                raise NotFound(told, hint=f"did you mean: {again}") from error
             raise
         raise UsageError(
             f"{words[0]} writes nothing: there is nothing to plan",

@@ -12,6 +12,7 @@ from good_store import facts_of, shell
 from sqlalchemy import text
 
 from influence_store.errors import UsageError
+from influence_store.jobs.doctor import doctor
 from influence_store.store import mounts
 from influence_store.store.store import Store
 from influence_store.version import __version__
@@ -189,11 +190,17 @@ def test_a_read_only_store_can_be_read_and_refuses_to_be_written(trial):
     with as_nobody(*way_to(trial.folder), *way_to(trial.root.parent)):
         seen = trial("top", "pool", trial.ids[0], "--json")
         said = trial("ingest", path, "--dataset", "new", "--no-fill")
+        selected = trial("select", "pool", "--budget", "7")
+        examined = doctor(trial.uri)
     for folder in folders:
         folder.chmod(0o755)
     assert len(seen.json()["rows"]) == 10
     assert (said.code, said.out) == (9, ""), said
-    assert "cannot be written\n  this store can only be read by this user" in said.err
+    assert "cannot be written: Permission denied\n  this store can only be read by" in said.err
+    assert (selected.code, selected.out) == (9, ""), selected
+    assert "catalog cannot be written" in selected.err
+    failed = {one.about for one in examined.findings if one.level == "FAIL"}
+    assert {"place", "catalog"} <= failed
     trial.unharmed()
 
 

@@ -96,6 +96,23 @@ def test_an_unknown_field_is_refused_with_the_nearest_one():
     assert caught.value.hint == "--map output=reply"
 
 
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        ("prompt=q_text", "instruction=q_text"),  # a view's name for it
+        ("answer=a_text", "output=a_text"),
+        ("question=instruction", "instruction=question"),  # the wrong way round
+        ("a_text=response", "output=a_text"),
+        ("outptu=response", "output=response"),
+    ],
+)
+def test_an_unknown_field_is_answered_with_the_option_that_was_meant(typed, meant):
+    name, _, key = typed.partition("=")
+    with pytest.raises(UsageError) as caught:
+        from_mapping({name: key})
+    assert caught.value.hint == f"--map {meant}"
+
+
 def test_a_mapping_that_uses_up_a_required_key_is_refused():
     with pytest.raises(UsageError, match="nothing is left for output"):
         from_mapping({"instruction": "output"})

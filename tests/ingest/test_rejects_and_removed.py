@@ -40,9 +40,11 @@ def test_the_same_rejects_again_change_nothing_but_others_are_refused(tmp_path, 
     write_rejects(out, rejected)
     write_rejects(out, rejected)
     out.write_bytes(b"half mended")
-    with pytest.raises(UsageError, match="holds other records"):
+    with pytest.raises(UsageError, match="holds other records") as caught:
         write_rejects(out, rejected)
     assert out.read_bytes() == b"half mended"
+    # One option is enough for both files, and what it names is free.
+    assert caught.value.hint.endswith(f"--rejects {tmp_path}/rejects-2.jsonl")
     assert not list(tmp_path.glob("*.part"))
 
 

@@ -163,6 +163,7 @@ def test_a_cell_larger_than_the_csv_modules_own_limit_is_read(tmp_path):
     [
         ("prompt,completion\n", "0 records"),
         ("prompt,prompt\na,b\n", "'prompt' appears twice"),
+        ("prompt;answer\na;b\n", "found one column, 'prompt;answer'[\\s\\S]*';' seems to separate"),
         ("who,what\na,b\n", "no schema fits the keys"),
         ('prompt,completion\n"a"b,c\nd,e\n', "a.csv:2: broken CSV"),
         ('prompt,completion\na,b\n"never closed,c\nd,e\n', "a.csv:3: broken CSV"),

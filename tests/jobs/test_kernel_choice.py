@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from sqlmodel import select
 
-from influence_store.errors import Incompatible
+from influence_store.errors import Incompatible, NotFound
 from influence_store.schema.catalog import Estimator
 from influence_store.store.store import Store
 from influence_store.version import __version__
@@ -62,3 +62,24 @@ def test_another_embedder_is_refused_by_fingerprint_with_the_fix(stages, tmp_pat
     with pytest.raises(Incompatible, match=r"(?s)reads hashing-32 \(\w{12}\), which 10 rows of "
                        r"other@1 do not have.*influence-store embed other@1"):  # fmt: skip
         run("fill", "other")
+
+
+def test_of_several_embedders_it_says_whose_cosine_it_took_and_takes_another(stages, tmp_path):
+    run = stages.copy_after("embed", tmp_path / "store")
+    run("embed", "demo", "--embedder", "hashing:48")
+    newest = run.json("select", "demo", "--budget", "5")
+    (note,) = newest["notes"]
+    assert note.endswith("embeddings, hashing-48; of others: --kernel cosine:hashing-32")
+    other = run.json("select", "demo", "--budget", "5", "--kernel", "cosine:hashing-32")
+    assert (other["kernel"], other["notes"]) == ("cosine:hashing-32", [])
+    assert other["inputs"]["kernel"] != newest["inputs"]["kernel"]
+    assert run.json("verify", "--selection", other["id"])["reproduced"]
+    assert "--kernel" not in run("select", "demo", "--budget", "5", "--kernel", "cosine:hashing-48")
+    with pytest.raises(NotFound, match=r"no kernel named 'cosine:hash'.* cosine:hashing-32"):
+        run("select", "demo", "--budget", "5", "--kernel", "cosine:hash")
+
+
+def test_without_embeddings_the_hint_makes_some(stages, tmp_path):
+    run = stages.copy_after("ingest", tmp_path / "store")
+    with pytest.raises(Incompatible, match=r"demo@1 has no complete embeddings\n.* embed demo@1"):
+        run("select", "demo", "--budget", "5")

@@ -261,6 +261,8 @@ def test_an_appended_version_goes_on_from_the_earlier_picks_within_the_stated_bo
     first = run.json("select", "pool", "--budget", "12")
     run("ingest", str(write_rows(tmp_path / "more.jsonl", range(80, 110))), "--dataset", "pool")
     warm = run.json("select", "pool", "--budget", "24", "--from", first["id"][:6])
+    with pytest.raises(UsageError, match=r"--budget 9 is 9 samples, and 12 picks of .* stay"):
+        run("select", "pool", "--budget", "9", "--from", first["id"])
     again = run.json("select", "pool", "--budget", "24")
     np.testing.assert_array_equal(picks(run, warm).sids[:12], picks(run, first).sids)
     certificate = warm["answer"]["certificate"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 
 import pytest
 from good_store import alpaca
@@ -53,6 +54,29 @@ def test_new_rows_are_missing_everywhere_and_make_a_selection_stale(trial):
     assert told["embedding", "hashing-16"]["state"] == told["estimate", "guess"]["state"] == "fresh"
 
 
+def test_a_stale_selection_is_asked_again_with_all_that_was_asked(trial):
+    asked = [
+        ("--budget", "10%", "--objective", "flqmi", "--target", "hostile=2"),
+        ("--budget", "10%", "--objective", "flqmi", "--target", "hostile"),
+        ("--budget", "2", "--objective", "0.5*flcg + 0.5*graph-cut", "--given", "hostile"),
+        ("--budget", "3", "--objective", "graph-cut", "--duplicates", "keep-first"),
+        ("--budget", "4", "--objective", "top", "--by", "inf_quality"),
+    ]
+    said = [trial("select", "pool", *one, "--json") for one in asked]
+    assert [one.code for one in said] == [0] * len(asked), said
+    made = [one.json()["id"] for one in said]
+    rows = trial.file("new.jsonl", alpaca((f"Say new {k}", f"new {k}") for k in range(9)))
+    trial("ingest", rows, "--dataset", "pool")
+    told = items(trial, "pool")
+    for selection, words in zip(made, asked, strict=True):
+        command = shlex.split(told["selection", selection]["command"])
+        assert command == ["influence-store", "select", "pool", *words]
+    assert trial(*command[1:]).code == 0
+    # Its question has an answer for the newest version: it is not stale any more.
+    assert ("selection", made[-1]) not in items(trial, "pool")
+    assert ("selection", made[0]) in items(trial, "pool")
+
+
 def test_plan_of_a_verb_is_its_dry_run(trial):
     planned = trial("plan", "tag", "pool", "first")
     assert planned.out.startswith(DRY_RUN)
@@ -72,6 +96,12 @@ def test_a_name_that_is_neither_verb_nor_dataset_is_not_found(trial):
     said = trial("plan", "pol")
     assert (said.code, said.out) == (4, "")
     assert "did you mean pool?" in said.err
+
+
+def test_a_misspelt_verb_is_told_as_the_verb_that_was_meant(trial):
+    said = trial("plan", "slect", "pool", "--budget", "3")
+    assert (said.code, said.out) == (4, "")
+    assert "did you mean: influence-store plan select pool --budget 3" in said.err
 
 
 def test_plan_of_an_empty_store_says_what_comes_first(trial, backend, tmp_path):

@@ -132,3 +132,30 @@ def test_an_endless_query_ends_at_its_limit_and_says_what_to_do(filled):
     endless = "select count(*) from range(1e13::bigint) where random() < 2"
     with pytest.raises(UsageError, match=r"(?s)stopped after 1 s.*--timeout 10"):
         query(filled, endless, limits=Limits(seconds=1))
+
+
+def test_columns_of_one_name_in_a_join_can_be_told_apart(filled):
+    joined = 'select * from words join "words@1" using (sample_id)'
+    names = query(filled, joined).column_names
+    assert len(names) == len(set(names))
+    assert {"sample_id", "file", "file_1", "extra", "extra_1"} <= {*names}
+    (row,) = rows(filled, "select 1 a, 2 a_1, 3 a, 4 a")
+    assert row == {"a": 1, "a_1": 2, "a_2": 3, "a_3": 4}
+
+
+@pytest.mark.parametrize("sql", ["show tables", " SHOW ALL TABLES; "])
+def test_the_views_can_be_listed(filled, sql):
+    names = {row["name"] for row in rows(filled, sql)}
+    assert {"words", "words@1", "samples", "pairs", "selections"} <= names
+
+
+@pytest.mark.parametrize("sql", ["select * from words@1", "select 1 from words@7 where line > 1"])
+def test_a_version_without_quotes_is_answered_with_the_quotes(filled, sql):
+    with pytest.raises(UsageError, match=r'in double quotes: query \'select … from "words@\d"'):
+        query(filled, sql)
+
+
+def test_an_at_sign_in_a_text_is_no_version(filled):
+    with pytest.raises(UsageError, match="cannot be read") as caught:
+        query(filled, "select * form words where prompt like 'a@b'")
+    assert caught.value.hint == ""
