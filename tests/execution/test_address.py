@@ -13,7 +13,7 @@ import time
 from contextlib import contextmanager
 
 import pytest
-from shop import command, contents, running, with_rows
+from shop import command, contents, running, wait_until, with_rows
 
 from influence_store.embedding.hashing import HashingEmbedder
 from influence_store.errors import Unreachable, UsageError
@@ -138,8 +138,7 @@ def test_a_cluster_that_runs_gives_the_same_blocks_and_goes_on_running(
             _, told = process.communicate(timeout=120)
         assert (process.returncode, told) == (0, "")
         assert head.poll() is None
-        lines = running(mark).values()
-        assert any("raylet" in line for line in lines)
-        assert not any("_Worker" in line for line in lines)
+        wait_until(lambda: not any("_Worker" in line for line in running(mark).values()), 30)
+        assert any("raylet" in line for line in running(mark).values())
     assert contents(store, "embedding") == contents(copied, "embedding")
     copied.database.close()
