@@ -120,7 +120,7 @@ class WhyNot:
         if self.expected_rank is not None:
             yield f"     would enter at a budget of about {self.expected_rank:,}"
         if self.ahead:
-            yield "     who serves the targets that it would serve best:"
+            yield "     picks that serve the targets it would serve best:"
             for one in self.ahead:
                 yield f"       {one.n_targets:,} by {one.lead:+.4f}  {one.sample.told()}"
         yield from _listed("most similar picks", self.twins)

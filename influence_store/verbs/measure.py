@@ -36,8 +36,8 @@ if TYPE_CHECKING:
 @click.option(
     "--design", help="How pairs are laid out: complete (default), block, column, scatter, active."
 )
-@click.option("--again", type=click.IntRange(min=20), help="Ask so many known pairs once more.")
-@click.option("--max-response-tokens", type=click.IntRange(min=1), help="Score only so many.")
+@click.option("--again", type=click.IntRange(min=20), help="Ask this many known pairs once more.")
+@click.option("--max-response-tokens", type=click.IntRange(min=1), help="Score only this many.")
 @click.option("--max-tokens", type=click.IntRange(min=2), help="Longest text the model may read.")
 @click.option("--warmup", default="5%", show_default=True, help="Share to fine-tune on.")
 @click.option(

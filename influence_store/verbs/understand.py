@@ -124,7 +124,7 @@ def receipt(ctx: Context, selection: str, out: Path) -> None:
     help="At most so many on the map.",
 )
 @click.option("--seed", type=SEED, default=0, show_default=True, help="Draws them.")
-@click.option("--overwrite", is_flag=True, help="Also what is no report.")
+@click.option("--overwrite", is_flag=True, help="Also a file that is not a report.")
 @click.option(
     "--atlas",
     type=click.Path(path_type=Path),

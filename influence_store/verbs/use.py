@@ -57,7 +57,7 @@ _AT_RANDOM = (
     show_default=True,
     help="Seconds.",
 )
-@click.option("--memory", metavar="SIZE", default="4G", show_default=True, help="For all of it.")
+@click.option("--memory", metavar="SIZE", default="4G", show_default=True, help="For the whole statement.")
 def query(
     ctx: Context,
     sql: str,
@@ -134,7 +134,7 @@ def sample(ctx: Context, dataset: str, n: int, seed: int, form: str | None) -> N
 @click.option("--duplicates", metavar="POLICY", help="keep-first, longest, highest:COLUMN.")
 @click.option("--keep-leaks", is_flag=True, help="Do not leave out rows that leak the target.")
 @click.option("--from", "start", metavar="SELECTION", help="Its picks stay and count.")
-@click.option("--memory", metavar="SIZE", help="At most so much at once; default 4G.")
+@click.option("--memory", metavar="SIZE", help="At most this much at once; default 4G.")
 @click.option(
     "--path",
     help="memory, tiles, neighbours, representatives, partitioned; default: the best.",
