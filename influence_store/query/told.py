@@ -59,6 +59,13 @@ def explained(
         )
     if error.name == "ParserException":
         return UsageError(f"the SQL cannot be read: {text}", hint=_quoting(offered, sql))
+    if unbound := re.search(r"not provided for the following parameters: (.+)", text):
+        names = unbound.group(1).split(", ")
+        ways = " ".join(f"--param {name}=VALUE" for name in names)
+        told = (
+            f"${', $'.join(names)} of the statement {'has' if len(names) == 1 else 'have'} no value"
+        )
+        return UsageError(told, hint=f"add: {ways}, or in Python {names[0]}=VALUE")
     return UsageError(f"the query failed: {text}")
 
 

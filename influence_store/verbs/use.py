@@ -57,7 +57,9 @@ _AT_RANDOM = (
     show_default=True,
     help="Seconds.",
 )
-@click.option("--memory", metavar="SIZE", default="4G", show_default=True, help="For the whole statement.")
+@click.option(
+    "--memory", metavar="SIZE", default="4G", show_default=True, help="For the whole statement."
+)
 def query(
     ctx: Context,
     sql: str,

@@ -155,6 +155,11 @@ def test_a_version_without_quotes_is_answered_with_the_quotes(filled, sql):
         query(filled, sql)
 
 
+def test_a_parameter_without_a_value_is_told_with_the_option(filled):
+    with pytest.raises(UsageError, match=r"^\$w of the statement has no value\n  add: --param w="):
+        query(filled, "select * from words where response = $w")
+
+
 def test_an_at_sign_in_a_text_is_no_version(filled):
     with pytest.raises(UsageError, match="cannot be read") as caught:
         query(filled, "select * form words where prompt like 'a@b'")
