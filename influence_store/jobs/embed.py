@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -138,6 +139,14 @@ def _device(embedder: Embedder) -> str:
 def embedder_producer(store: Store, embedder: Embedder) -> Producer:
     """The producer row of this embedder, by everything that changes a vector."""
     return store.producer("embedding", embedder.name, embedder.facts, dim=embedder.dim)
+
+
+def source_of(store: Store, spec: str) -> str:
+    """Where the embedder stored under the name `spec` was last loaded from; else `spec` itself."""
+    used = [store.active(dataset_id) for dataset_id in {one.dataset_id for one in store.versions()}]
+    newest = sorted((one for ones in used for one in ones), key=lambda one: one[0].id or 0)
+    named = {made.name: source for made, source in newest if made.kind == "embedding"}
+    return spec if os.path.exists(spec) else named.get(spec, spec)
 
 
 def embedder_of(store: Store, version: Version) -> Producer | None:

@@ -120,8 +120,8 @@ class Drift:
         return [
             f"{self.outside:,} of {self.rows:,} new rows ({self.share:.0%}) are outside what is "
             f"labelled, {self.expected:.0%} expected (p {_readable(self.p_value)}):",
-            f"{self.far:,} lie far from every labelled source, {self.apart:,} far from them for "
-            "rows so close to each other",
+            f"{self.far:,} lie farther from every labelled source than rows ordinarily do, "
+            f"{self.apart:,} farther than rows do that lie so close to each other",
             f"median cosine distance to the nearest labelled source: {self.median:.2f}, of rows "
             f"the labels were drawn from {self.reference_median:.2f}",
         ]

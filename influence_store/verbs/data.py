@@ -127,16 +127,18 @@ def ingest(
 
 @writing_verb
 @click.argument("dataset")
-@click.option("--embedder", required=True, help="Model folder, hub id, or `hashing`.")
+@click.option("--embedder", required=True, help="Folder, hub id, `hashing`, or a name used before.")
 @on_an_engine
 def embed(ctx: Context, dataset: str, embedder: str, **engine: Any) -> None:
     """Compute the missing embeddings of DATASET[@VERSION]."""
     from influence_store.embedding import absolute_spec
     from influence_store.jobs.embed import embed as job
+    from influence_store.jobs.embed import source_of
 
     store = ctx.open()
     version = store.version(dataset)
     executor = ctx.executor(**engine)
+    embedder = source_of(store, embedder)
     opened = _open_embedder(embedder)
     if ctx.dry_run:
         from influence_store.jobs.column_plan import plan_embed

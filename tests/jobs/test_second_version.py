@@ -8,6 +8,7 @@ from collections import Counter
 import pytest
 
 from influence_store.embedding.hashing import HashingEmbedder
+from influence_store.errors import NotFound
 
 NEW, REMOVED, REPEATED = 25, 10, 15
 
@@ -86,6 +87,16 @@ def test_another_dataset_with_the_same_texts_costs_nothing(stages, tmp_path, wri
     assert run.json("embed", "other", "--embedder", "hashing:32")["computed"] == 0
     assert run.json("fill", "other")["filled"] == 0
     assert not counted
+
+
+def test_an_embedder_is_known_by_the_name_that_status_tells(stages, tmp_path, write_rows):
+    run = stages.copy_after("embed", tmp_path / "store")
+    run("ingest", str(write_rows(tmp_path / "more.jsonl", range(75, 90))), "--dataset", "more")
+    (name,) = {one["name"] for one in run.json("query", "select name from producers")}
+    told = run.json("embed", "more", "--embedder", name)
+    assert (told["embedder"], told["computed"], told["reused"]) == (name, 10, 5)
+    with pytest.raises(NotFound, match="no embedder named 'hashing-33'"):
+        run("embed", "more", "--embedder", "hashing-33")
 
 
 def test_rows_removed_and_brought_back_are_known(second, counted):
