@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from influence_store.jobs.question import LAZY
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Container, Iterator, Mapping
 
     from influence_store.schema.catalog import Selection
 
@@ -16,15 +16,17 @@ if TYPE_CHECKING:
 LIKE = "lengths of "
 
 
-def select_command(row: Selection, dataset: str) -> str:
+def select_command(row: Selection, dataset: str, weak: Container[str]) -> str:
     """The `select` that would make `row` again from the newest version of `dataset`.
 
-    What a selector added to (its `--given`) is only stored as a digest: there an ellipsis stands.
+    Kernels of the names `weak` must be accepted. What a selector added to (its `--given`) is only
+    stored as a digest: there an ellipsis stands.
     """
     asked = row.facts["inputs"]
     start = ["--from", asked["start"]] if asked.get("start") else []
     words = ["influence-store", "select", dataset, "--budget", str(asked["budget"])]
-    return f"{shlex.join([*words, *start])} {what_is_asked(row)}"
+    accept = " --accept-weak" if row.kernel in weak else ""
+    return f"{shlex.join([*words, *start])} {what_is_asked(row)}{accept}"
 
 
 def what_is_asked(row: Selection) -> str:

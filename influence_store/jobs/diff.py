@@ -79,7 +79,9 @@ class DiffReport:
             f"{self.kept:,} kept"
         ]
         for one in self.attributes:
-            told.append(f"  {plain(one.name)} ({one.values:,} values)")
+            told.append(
+                f"  {plain(one.name)} ({one.values:,} values; rows + added, − removed, = kept)"
+            )
             for value in one.changed:
                 counts = f"+{value['added']:,} −{value['removed']:,} ={value['kept']:,}"
                 told.append(f"    {counts:<24} {plain(value['value'])[:60]}")

@@ -122,7 +122,9 @@ class WhyNot:
         if self.ahead:
             yield "     picks that serve the targets it would serve best:"
             for one in self.ahead:
-                yield f"       {one.n_targets:,} by {one.lead:+.4f}  {one.sample.told()}"
+                how = "better" if one.lead >= 0 else "worse"
+                led = f"{one.n_targets:,} of them {how} by {abs(one.lead):.4f}"
+                yield f"       {led}  {one.sample.told()}"
         yield from _listed("most similar picks", self.twins)
 
 

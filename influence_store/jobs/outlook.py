@@ -15,6 +15,7 @@ from sqlmodel import Session, col, func, select
 from influence_store.jobs.ask_again import select_command, what_is_asked
 from influence_store.jobs.cost import duration
 from influence_store.jobs.estimators import KIND as ESTIMATE
+from influence_store.jobs.kernels import TRUSTED
 from influence_store.output import plain
 from influence_store.schema.catalog import (
     Block,
@@ -182,6 +183,8 @@ def _selections(session: Session, version: Version) -> Iterator[Item]:
         )
         .order_by(col(Selection.created_at))
     )
+    estimators = select(Producer.name).join(Estimator, col(Estimator.producer_id) == Producer.id)
+    weak = {*session.exec(estimators.where(col(Estimator.verdict).not_in(TRUSTED)))}
     newest = {what_is_asked(row): (row, number) for row, number in session.exec(query)}
     for row, number in newest.values():
         old = number < version.number
@@ -193,7 +196,7 @@ def _selections(session: Session, version: Version) -> Iterator[Item]:
             why=f"made of @{number}" if old else "",
             seconds=None,
             llm_passes=None,
-            command=select_command(row, version.dataset) if old else "",
+            command=select_command(row, version.dataset, weak) if old else "",
         )
 
 

@@ -60,6 +60,7 @@ def test_a_stale_selection_is_asked_again_with_all_that_was_asked(trial):
         ("--budget", "10%", "--objective", "flqmi", "--target", "hostile"),
         ("--budget", "2", "--objective", "0.5*flcg + 0.5*graph-cut", "--given", "hostile"),
         ("--budget", "3", "--objective", "graph-cut", "--duplicates", "keep-first"),
+        ("--budget", "5", "--objective", "graph-cut", "--kernel", "guess", "--accept-weak"),
         ("--budget", "4", "--objective", "top", "--by", "inf_quality"),
     ]
     said = [trial("select", "pool", *one, "--json") for one in asked]
