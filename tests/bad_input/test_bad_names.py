@@ -38,9 +38,9 @@ def test_an_estimator_must_have_a_name_that_can_be_a_column(trial, name):
     [
         ("poll", "no dataset named 'poll'; did you mean pool"),
         ("", "no dataset named ''; known: hostile, pool"),
-        ("pool@0", "versions 1 to 1, not 0"),
-        ("pool@2", "versions 1 to 1, not 2"),
-        ("pool@" + "9" * 30, "versions 1 to 1, not 9{30}"),
+        ("pool@0", "only version 1, not 0"),
+        ("pool@2", "only version 1, not 2"),
+        ("pool@" + "9" * 30, "only version 1, not 9{30}"),
         ("pool@-1", "no tag of pool named '-1'"),
         ("pool@best", "no tag of pool named 'best'"),
         ("pool@1@1", "no tag of pool named '1@1'"),

@@ -133,7 +133,7 @@ SQL = {
     "select 1; drop table x": (2, "query takes exactly one SELECT"),
     "select " + "(" * 3000 + "1" + ")" * 3000: (2, "the SQL cannot be read"),
     "select * from pool where regexp_matches(prompt, '(((((')": (2, "missing \\)"),
-    "select $x": (2, "[Vv]alues were not provided"),
+    "select $x": (2, "\\$x of the statement has no value"),
 }
 
 

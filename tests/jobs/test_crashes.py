@@ -49,7 +49,7 @@ def test_what_a_killed_run_had_spent_stays_in_the_ledger(stages, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("step", "kept"), [("artifact-written:2", 0), ("published:2", 16), ("block-synced:2", 16)]
+    ("step", "kept"), [("artifact-written:2", 0), ("published:2", 8), ("block-synced:2", 8)]
 )
 def test_killed_label_of_rows_goes_on_with_the_same_checkpoints(
     stages, tmp_path, tiny_llm, step, kept

@@ -114,7 +114,7 @@ def test_unknown_names_say_what_exists(stages, tmp_path):
     run = stages.copy_after("select", tmp_path / "store")
     with pytest.raises(NotFound, match="no dataset named 'dmeo'; did you mean demo"):
         run("fill", "dmeo")
-    with pytest.raises(NotFound, match="versions 1 to 1, not 7"):
+    with pytest.raises(NotFound, match="only version 1, not 7"):
         run("fill", "demo@7")
     with pytest.raises(NotFound, match="no estimator named 'x'"):
         run("fill", "demo", "--estimator", "x")
