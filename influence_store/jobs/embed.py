@@ -13,7 +13,7 @@ from influence_store.embedding import embedding_text, open_embedder
 from influence_store.embedding.vectors import UnusableVector
 from influence_store.errors import Incompatible, InputError
 from influence_store.execution import LOCAL, StoreAt, spread
-from influence_store.jobs.samples import chunks, read_samples
+from influence_store.jobs.samples import growing_chunks, read_samples
 from influence_store.progress import progress
 from influence_store.schema import tables
 from influence_store.schema.identity import fingerprint, sample_id
@@ -34,8 +34,9 @@ if TYPE_CHECKING:
     from influence_store.store.store import Store
     from influence_store.store.versions import Version
 
-#: Rows per published block: what a kill can cost.
-CHUNK_ROWS = 4096
+#: Rows of the first published block and of the largest: what a kill can cost, a quarter of the rows
+#: before at most, and what a worker is given at a time.
+LEAST_ROWS, CHUNK_ROWS = 512, 4096
 
 
 @dataclass(frozen=True)
@@ -113,7 +114,7 @@ def embed(
         known = store.find_producer("embedding", embedder.name, embedder.facts)
         missing = store.missing(version, known) if known else version.bits
         work = Embedding(StoreAt.of(store), source, fingerprint(embedder.facts), _device(embedder))
-        shards = chunks(missing, CHUNK_ROWS)
+        shards = growing_chunks(missing, LEAST_ROWS, CHUNK_ROWS)
         truncated = done = 0
         with progress(f"embedding {version}", len(missing)) as advance:
             for block, cut in spread(executor, run, work, shards, (store, embedder)):

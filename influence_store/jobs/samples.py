@@ -24,6 +24,15 @@ def chunks(bits: BitMap, n_rows: int) -> Iterator[BitMap]:
         yield BitMap(sids[k : k + n_rows])
 
 
+def growing_chunks(bits: BitMap, least: int, most: int) -> Iterator[BitMap]:
+    """The same, the first of `least` sids, later ones a quarter of all before, up to `most`."""
+    sids, done = bits.to_array(), 0
+    while done < len(sids):
+        size = min(most, max(least, done // 4))
+        yield BitMap(sids[done : done + size])
+        done += size
+
+
 def read_samples(store: Store, bits: BitMap) -> tuple[Ids, list[Sample]]:
     """The sids of `bits`, ascending, and the sample behind each."""
     found: dict[int, Sample] = {}
