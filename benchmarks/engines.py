@@ -2,10 +2,11 @@
 
     python benchmarks/engines.py FOLDER --data t0_50k.jsonl.gz --model SMOLLM2 --encoder MINILM
 
-Every verb that can work on Ray, as the command a user types, on a copy of the same store: by the
-local engine, by one worker and by two. A worker computes with one core, and so does `local` here.
-Seconds by the clock for the whole command, the start of Python and of the cluster included; "start"
-is what eight rows take more by Ray than without. Speed-up is that of the work alone:
+Verbs that can work on Ray, as the commands a user types, on copies of one store: by the local
+engine, by one worker and by two. A worker computes with one core; so does the LLM of the local
+engine here (OMP_NUM_THREADS=1), while its encoder takes all cores. Seconds by the clock for the
+whole command, the start of Python and of the cluster included; "start" is what eight rows take
+more by Ray than without. Speed-up is that of the work alone:
 
     (one worker − start) / (two workers − start)
 
@@ -57,8 +58,8 @@ def jobs(asked):
             ("embed", "small", "--embedder", asked.encoder), "embedding"),
         Job("label 160 rows, perplexity", "rows",
             ("label", "small", "--method", "perplexity", "--rows", "160", *llm), "points"),
-        Job("label 225 pairs, DELIFT", "rows",
-            ("label", "small", "--method", "delift", "--pairs", "225", *llm), "pairs"),
+        Job("label 625 pairs, DELIFT", "rows",
+            ("label", "small", "--method", "delift", "--pairs", "625", *llm), "pairs"),
         Job(f"fill {LARGE:,} rows", "estimator", ("fill", "large"), "estimate"),
         Job(f"near-duplicates of {LARGE:,} rows", "rows", ("duplicates", "large"),
             "minhash"),
