@@ -12,6 +12,7 @@ import io
 import logging
 import re
 import sys
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -106,6 +107,11 @@ def table_lines(columns: list[str], rows: list[tuple[Any, ...]]) -> list[str]:
         return "  ".join(parts).rstrip()
 
     return [line(names), line(["-" * width for width in widths]), *map(line, cells)]
+
+
+def moment(seconds: float) -> str:
+    """Unix seconds as people read them, in UTC."""
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
 
 
 def plain(text: str) -> str:

@@ -42,9 +42,9 @@ def complete(
     c · r ≈ `n_pairs`, as square as can be, and everything where there are fewer pairs than asked
     for. UsageError if the budget cannot hold the 4 × 4 pairs that training and checking need.
     """
-    c, r = shape(len(source_ids), len(target_ids), n_pairs)
+    c, r = grid_shape(len(source_ids), len(target_ids), n_pairs)
     # Two orders, so that the seed's sources and targets are different samples.
-    sources = _order(source_ids, seed, "sources")[:c]
+    sources = source_order(source_ids, seed)[:c]
     targets = _order(target_ids, seed, "targets")[:r]
     return np.repeat(sources, r), np.tile(targets, c)
 
@@ -70,8 +70,8 @@ def column(
 
     c and r as in `complete`; each source has its own order of the targets.
     """
-    c, r = shape(len(source_ids), len(target_ids), n_pairs)
-    sources = _order(source_ids, seed, "sources")[:c]
+    c, r = grid_shape(len(source_ids), len(target_ids), n_pairs)
+    sources = source_order(source_ids, seed)[:c]
     own = [_order(target_ids, seed, f"targets of {source_ids[j].hex()}")[:r] for j in sources]
     return np.repeat(sources, r), np.concatenate(own)
 
@@ -89,7 +89,7 @@ def scatter(
     n_s, n_t = len(source_ids), len(target_ids)
     k = np.arange(min(n_pairs, n_s * n_t))
     around = k // np.lcm(n_s, n_t)
-    sources = _order(source_ids, seed, "sources")[k % n_s]
+    sources = source_order(source_ids, seed)[k % n_s]
     targets = _order(target_ids, seed, "targets")[(k + around) % n_t]
     together = np.argsort(k % n_s, kind="stable")
     return sources[together], targets[together]
@@ -104,7 +104,7 @@ DESIGNS: dict[str, Design] = {
 }
 
 
-def shape(n_sources: int, n_targets: int, n_pairs: int) -> tuple[int, int]:
+def grid_shape(n_sources: int, n_targets: int, n_pairs: int) -> tuple[int, int]:
     """How many sources and how many targets each; neither shrinks when `n_pairs` grows."""
     check_budget(n_pairs)
     q = isqrt(n_pairs)
@@ -121,6 +121,11 @@ def check_budget(n_pairs: int) -> None:
             f"{n_pairs} pairs are too few to learn from",
             hint=f"ask for at least {_SMALLEST**2}; a few thousand make a useful estimator",
         )
+
+
+def source_order(ids: Sequence[bytes], seed: int) -> Ids:
+    """Positions (n,) of sources in the order in which all designs but `block` take them."""
+    return _order(ids, seed, "sources")
 
 
 def _order(ids: Sequence[bytes], seed: int, purpose: str) -> Ids:

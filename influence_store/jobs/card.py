@@ -7,7 +7,6 @@ What it learnt and from whom, its accuracy card as `train` showed it, where else
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from sqlmodel import col, select
@@ -16,7 +15,7 @@ from influence_store.jobs.estimators import find_estimator
 from influence_store.jobs.evaluate import VERB as EVALUATE
 from influence_store.network.card import AccuracyCard
 from influence_store.network.score_card import ScoreCard
-from influence_store.output import plain
+from influence_store.output import moment, plain
 from influence_store.schema.catalog import Producer, Run
 
 if TYPE_CHECKING:
@@ -64,7 +63,7 @@ class CardReport:
                 f"estimator {self.name} of {self.method} ({self.output}), fingerprint "
                 f"{self.fingerprint[:12]}, reads {', '.join(self.features)} ({self.embedder})"
             ),
-            plain(f"  trained on {self.trained_on}{self._where()}, {_day(self.trained_at)}"),
+            plain(f"  trained on {self.trained_on}{self._where()}, {moment(self.trained_at)}"),
             *(f"  {line}" for line in card.lines()),
             *(f"  {line}" for line in self._since(card.verdict)),
         ]
@@ -142,7 +141,3 @@ def _filled(store: Store, trained: Trained) -> dict[str, int]:
     cells = store.covered(trained.producer.id)
     counts = {str(version): len(version.bits & cells) for version in store.heads()}
     return {name: count for name, count in counts.items() if count}
-
-
-def _day(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%MZ")

@@ -14,10 +14,10 @@ import numpy as np
 from pyroaring import BitMap
 
 from influence_store.influence import METHODS
-from influence_store.influence.design import shape
+from influence_store.influence.design import grid_shape, source_order
 from influence_store.jobs.cells import content_ids
+from influence_store.jobs.label_rows import row_order
 from influence_store.network.drift import distance_to_nearest, rows_to_cover
-from influence_store.schema.identity import content_order
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -103,16 +103,17 @@ def _design(
     store: Store, version: Version, seed: Learned
 ) -> tuple[Ids, int, int, Callable[[int], int]]:
     """Sources in the order of `label`, labels so far, most labels, and a budget's sources."""
+    large = len(version.bits) > SOURCES
     if seed.pairs is None:
-        order = _order(store, version, "rows")
+        order = _drawn(version) if large else row_order(store, version, 0)
         return order, len(seed.sources), len(order), lambda budget: budget
     n_targets = len(_aimed(store, version, seed).bits)
-    order = _order(store, version, "sources")
+    order = _drawn(version) if large else _sources_in_order(store, version)
     return (
         order,
         seed.pairs.height,
         min(PAIRS, len(order) * n_targets),
-        lambda budget: shape(len(version.bits), n_targets, budget)[0],
+        lambda budget: grid_shape(len(version.bits), n_targets, budget)[0],
     )
 
 
@@ -140,15 +141,17 @@ def _n_to_cover(
     return inf
 
 
-def _order(store: Store, version: Version, purpose: str) -> Ids:
-    """The first sids that `label` takes, by a known order of contents: looked up, not guessed.
+def _drawn(version: Version) -> Ids:
+    """Of a large version, a draw that stands for the order in which `label` takes its sources.
 
-    Of more than `SOURCES` rows, a draw of so many instead: of the same law, so a budget that is
-    enough for it is about enough, without a look at every content in the store.
+    It follows the same law, so a budget that is enough for it is about enough, without a look at
+    every content in the store.
     """
-    if len(version.bits) > SOURCES:
-        return np.random.default_rng(0).choice(version.sids, SOURCES, replace=False)
-    return version.sids[content_order(content_ids(store, version.sids), 0, purpose)]
+    return np.random.default_rng(0).choice(version.sids, SOURCES, replace=False)
+
+
+def _sources_in_order(store: Store, version: Version) -> Ids:
+    return version.sids[source_order(content_ids(store, version.sids), 0)]
 
 
 def _aimed(store: Store, version: Version, seed: Learned) -> Version:

@@ -159,7 +159,8 @@ class Inspector:
             process.join()
             self.close()
             raise StorageError(
-                f"the checking process ended with {process.exitcode} before it began"
+                f"the checking process ended with {process.exitcode} before it began",
+                hint="see what this machine lacks: influence-store doctor",
             ) from None
         return self._child
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from influence_store.errors import Incompatible, UsageError
 from influence_store.influence import METHODS, Method
 from influence_store.jobs.methods import ModelChoice, Workshop
+from influence_store.jobs.samples import growing
 from influence_store.settings import cache_dir
 
 if TYPE_CHECKING:
@@ -34,12 +35,8 @@ STATES = "llm-state"
 
 
 def shard_sizes(least: int, most: int) -> Iterator[int]:
-    """Sizes of shards without end, from `least` to `most`, each a sixteenth of those before."""
-    done = 0
-    while True:
-        size = min(most, max(least, int(done * _GROWTH)))
-        yield size
-        done += size
+    """Sizes without end, from `least` to `most`, each a sixteenth of those before."""
+    return growing(least, most, _GROWTH)
 
 
 def in_time(deadline: float | None) -> bool:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from sqlmodel import col, select
 
-from influence_store.output import plain
+from influence_store.output import moment, plain
 from influence_store.schema.catalog import Run
 from influence_store.store import owner
 
@@ -75,7 +74,7 @@ def log(
 
 
 def _line(run: dict[str, Any]) -> str:
-    began = datetime.fromtimestamp(run["started_at"], UTC).strftime("%Y-%m-%d %H:%M:%SZ")
+    began = moment(run["started_at"])
     spent = ", ".join(
         f"{count:,} {name.replace('_', ' ')}"
         for name, count in run["cost"].items()

@@ -9,7 +9,7 @@ from sqlmodel import col, select
 
 from influence_store.errors import UsageError
 from influence_store.jobs.stored_selection import stored_selection
-from influence_store.jobs.trial_past import trials_of
+from influence_store.jobs.trial_past import comparisons_of
 from influence_store.report.selection_facts import (
     CurvePoint,
     Group,
@@ -118,20 +118,13 @@ def selection_facts(
 
 def _trials(store: Store, selection: str) -> Iterator[TrialRow]:
     """The newest answer of every trial that this selection was part of."""
-    for told in trials_of(store, selection):
-        for one in told["comparisons"]:
-            if one["selection"] == selection:
-                ends = {name: one.get(name) for name in ("mean", "low", "high")}
-                yield TrialRow(
-                    trial=told["trial"],
-                    learner=told["learner"],
-                    held=told["held"],
-                    against=one["against"],
-                    baseline=one["baseline"],
-                    unit=told["unit"],
-                    words=one["words"],
-                    **ends,
-                )
+    for told, one in comparisons_of(store, selection):
+        ends: dict[str, Any] = {name: one.get(name) for name in ("mean", "low", "high")}
+        yield TrialRow(
+            **{name: told[name] for name in ("trial", "learner", "held", "unit")},
+            **{name: one[name] for name in ("against", "baseline", "words")},
+            **ends,
+        )
 
 
 def _quota(rows: Rows, text: str) -> str:

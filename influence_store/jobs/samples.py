@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -24,13 +25,25 @@ def chunks(bits: BitMap, n_rows: int) -> Iterator[BitMap]:
         yield BitMap(sids[k : k + n_rows])
 
 
-def growing_chunks(bits: BitMap, least: int, most: int) -> Iterator[BitMap]:
-    """The same, the first of `least` sids, later ones a quarter of all before, up to `most`."""
-    sids, done = bits.to_array(), 0
-    while done < len(sids):
-        size = min(most, max(least, done // 4))
-        yield BitMap(sids[done : done + size])
+def growing(least: int, most: int, share: float) -> Iterator[int]:
+    """Sizes of shards without end, from `least` to `most`, each that share of all before it.
+
+    So a kill costs so much of the work done, whatever a row takes, beyond one smallest shard.
+    """
+    done = 0
+    while True:
+        size = min(most, max(least, int(done * share)))
+        yield size
         done += size
+
+
+def growing_chunks(bits: BitMap, least: int, most: int) -> Iterator[BitMap]:
+    """Split into bitmaps of ascending sids, each a quarter of all before it; see `growing`."""
+    left = iter(bits)
+    for size in growing(least, most, 1 / 4):
+        if not (part := BitMap(islice(left, size))):
+            return
+        yield part
 
 
 def read_samples(store: Store, bits: BitMap) -> tuple[Ids, list[Sample]]:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from sqlmodel import Session, col, func, select
 
 from influence_store.jobs.rewrite import CELLS, PAIRS
-from influence_store.output import plain
+from influence_store.output import moment, plain
 from influence_store.schema.catalog import (
     Block,
     BlockFile,
@@ -104,7 +103,7 @@ def _dataset_lines(dataset: dict[str, Any]) -> list[str]:
 def _held_line(run: dict[str, Any]) -> str:
     return (
         f"at work: {run['verb']} holds {plain(run['scope'])}, {run['by']}, since "
-        f"{_time(run['started_at'])} ({run['seconds']:.0f} s); last heard "
+        f"{moment(run['started_at'])} ({run['seconds']:.0f} s); last heard "
         f"{run['heartbeat_seconds_ago']:.0f} s ago, lease for {run['lease_seconds_left']:.0f} s"
     )
 
@@ -240,7 +239,3 @@ def _drift(store: Store, version: Version) -> list[dict[str, Any]]:
         and dataset.partition("@")[0] == version.dataset
         and fingerprint in in_use.values()
     ]
-
-
-def _time(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%SZ")

@@ -10,7 +10,7 @@ from sqlmodel import col, select
 from influence_store.schema.catalog import Run
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from influence_store.store.store import Store
     from influence_store.store.versions import Version
@@ -48,6 +48,16 @@ def trials_of(store: Store, selection: str) -> list[dict[str, Any]]:
         for told in _results(store)
         if any(one["selection"] == selection for one in told["comparisons"])
     ]
+
+
+def comparisons_of(
+    store: Store, selection: str
+) -> Iterator[tuple[Mapping[str, Any], Mapping[str, Any]]]:
+    """Of each trial of `trials_of`, the trial and one comparison of the selection in it."""
+    for told in trials_of(store, selection):
+        for one in told["comparisons"]:
+            if one["selection"] == selection:
+                yield told, one
 
 
 def _results(store: Store) -> list[dict[str, Any]]:

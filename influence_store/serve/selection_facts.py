@@ -11,7 +11,7 @@ from influence_store.jobs.explained import Named
 from influence_store.jobs.frontier import frontier
 from influence_store.jobs.select_report import SelectReport
 from influence_store.jobs.stored_selection import names_of, stored_selection
-from influence_store.jobs.trial_past import trials_of
+from influence_store.jobs.trial_past import comparisons_of
 from influence_store.serve.curve import Curve, curve
 from influence_store.store.selections import all_selections
 
@@ -55,7 +55,7 @@ class Rival:
 
 @dataclass(frozen=True)
 class Tried:
-    """A model trained on it and one trained on `against`: the difference in `unit`, in words.
+    """A model trained on it and one trained on `against`: the difference in `unit`.
 
     Above 0 this selection is better; `mean`, `low` and `high` are None where one seed told nothing.
     """
@@ -66,7 +66,6 @@ class Tried:
     held_out_of: str
     against: str
     verdict: str
-    words: str
     unit: str
     mean: float | None
     low: float | None
@@ -169,15 +168,13 @@ def _rivals(told: dict[str, Any] | None) -> list[Rival]:
 
 def _tried(store: Store, selection: str) -> Iterator[Tried]:
     """The newest trial first, each against every baseline."""
-    for told in trials_of(store, selection):
-        for one in told["comparisons"]:
-            if one["selection"] == selection:
-                yield Tried(
-                    **{name: told[name] for name in ("trial", "learner", "held", "held_out_of")},
-                    **{name: one[name] for name in ("against", "verdict", "words")},
-                    unit=told["unit"],
-                    **{name: one.get(name) for name in ("mean", "low", "high")},
-                )
+    for told, one in comparisons_of(store, selection):
+        ends: dict[str, Any] = {name: one.get(name) for name in ("mean", "low", "high")}
+        yield Tried(
+            **{name: told[name] for name in ("trial", "learner", "held", "held_out_of", "unit")},
+            **{name: one[name] for name in ("against", "verdict")},
+            **ends,
+        )
 
 
 def _picks(

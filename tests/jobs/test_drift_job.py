@@ -107,7 +107,7 @@ def test_of_a_large_dataset_a_draw_stands_for_the_order_of_its_contents(
     """One source cannot end it: then the largest budget that was thought through is named."""
     filled("ingest", str(write_alien(tmp_path / "alien.jsonl", range(ALIEN))), "--dataset", "demo")
     monkeypatch.setattr(drift_advice, "SOURCES", sources)
-    monkeypatch.setattr(drift_advice, "content_order", None)
+    monkeypatch.setattr(drift_advice, "content_ids", None)
     store = opened(filled)
     assert len(store.version("demo").bits) == 150
     report = measure_drift(store, store.version("demo"), find_estimator(store, None))
