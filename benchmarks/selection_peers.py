@@ -144,9 +144,9 @@ def ours(vectors, budget):
     from influence_store.selection.engine.fused import FusedGreedy
     from influence_store.selection.functions.facility_location import FacilityLocation
     from influence_store.selection.tiles import lower_bound
-    from influence_store.selection.views import CosineView, DenseView
+    from influence_store.selection.views import CosineView, screened
 
-    view = DenseView.of(CosineView(vectors, vectors), 1 << 40)
+    view = screened(CosineView(vectors, vectors), 1 << 40)
     return FusedGreedy().maximize(FacilityLocation(view, lower_bound(view)), budget).items
 
 

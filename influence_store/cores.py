@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+_PIECES = 8
+
 _at_most: list[int] = []
 
 
@@ -36,6 +38,12 @@ def share(work: Callable[[T], None], items: Iterable[T], *, threads: int | None 
             pass
     finally:
         workers.shutdown(cancel_futures=True)
+
+
+def parts(n: int, least: int) -> list[slice]:
+    """0 … n in up to 8 pieces, none shorter than `least`: work for several threads."""
+    size = max(least, -(-n // _PIECES))
+    return [slice(k, min(k + size, n)) for k in range(0, n, size)]
 
 
 def use_cores(number: int) -> None:

@@ -26,7 +26,7 @@ from influence_store.selection.partition import (
     parts_of,
     winners_of,
 )
-from influence_store.selection.plan import BYTES_PER_PAIR, HALF_BYTES_PER_PAIR
+from influence_store.selection.plan import BYTES_PER_PAIR, SCREENED_BYTES_PER_PAIR
 from influence_store.selection.views import CosineView
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ def pieces_of(question: Question, memory: int) -> tuple[int, int] | None:
                 "--parts belongs to another path", hint="add: --path partitioned, or drop --parts"
             )
         return None
-    cells, most = cells_for(n, memory // 2, HALF_BYTES_PER_PAIR)
+    cells, most = cells_for(n, memory // 2, SCREENED_BYTES_PER_PAIR)
     if asked and asked > n:
         raise UsageError(f"{asked:,} parts of {n:,} samples", hint="fewer --parts")
     return asked or cells, most
@@ -161,7 +161,7 @@ def _parts(question: Question, limits: Limits, positions: Sequence[Ids]) -> list
 
 def _bytes_of(rows: int) -> float:
     """What an exact selection among so many takes."""
-    return HALF_BYTES_PER_PAIR * rows * rows
+    return SCREENED_BYTES_PER_PAIR * rows * rows
 
 
 def _line(told: dict[str, Any]) -> str:

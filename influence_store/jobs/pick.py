@@ -31,9 +31,9 @@ from influence_store.selection.budget import budget_count
 from influence_store.selection.functions.facility_location import FacilityLocation
 from influence_store.selection.limits import Limits
 from influence_store.selection.picks import inputs_of
-from influence_store.selection.plan import BYTES_PER_PAIR
+from influence_store.selection.plan import SCREENED_BYTES_PER_PAIR
 from influence_store.selection.tiles import lower_bound
-from influence_store.selection.views import DenseView
+from influence_store.selection.views import screened
 from influence_store.store.selections import find_selection
 
 if TYPE_CHECKING:
@@ -133,9 +133,9 @@ def _coverage(store: Store, version: Version, sids: Ids, seed: int) -> dict[str,
     except Incompatible:
         return None
     whole = version.sids
-    fits_memory = BYTES_PER_PAIR * len(whole) ** 2 <= MEMORY_BYTES
+    fits_memory = SCREENED_BYTES_PER_PAIR * len(whole) ** 2 <= MEMORY_BYTES
     targets = whole if fits_memory else some_of(whole, JUDGED, seed)
-    view = DenseView.of(kernel.cosine(targets, whole), MEMORY_BYTES)
+    view = screened(kernel.cosine(targets, whole), MEMORY_BYTES)
     items = np.asarray(np.searchsorted(whole, sids), np.int64)
     return proof(
         store,

@@ -16,9 +16,15 @@ from influence_store.jobs.options import check_options
 from influence_store.jobs.question import LAZY, OWN
 from influence_store.selection import FUNCTIONS
 from influence_store.selection.functions.facility_location import FacilityLocation
-from influence_store.selection.plan import Plan, plan
+from influence_store.selection.plan import (
+    BYTES_PER_PAIR,
+    HALF_BYTES_PER_PAIR,
+    SCREENED_BYTES_PER_PAIR,
+    Plan,
+    plan,
+)
 from influence_store.selection.tiles import lower_bound
-from influence_store.selection.views import Clipped, DenseView, RowsView, SelfCovered
+from influence_store.selection.views import Clipped, DenseView, RowsView, SelfCovered, screened
 
 if TYPE_CHECKING:
     from influence_store.jobs.question import Aim, Question
@@ -51,15 +57,14 @@ class Problem:
 
 def plan_of(question: Question, memory: int) -> Plan:
     """How to compute it; UsageError where `question.path` cannot."""
-    by_cosine = question.objective == "facility-location" and question.kernel.is_cosine
     return plan(
         len(_covered(question)),
         len(question.version.bits),
         memory=memory,
         path=question.path,
         sampled=_is_sampled(question),
-        listed=by_cosine and question.optimizer == LAZY,
-        halved=by_cosine,
+        listed=_is_screened(question),
+        per_pair=_bytes_per_pair(question),
         represented=question.represented,
     )
 
@@ -100,6 +105,22 @@ def _never_whole(question: Question, ways: Plan, memory: int) -> Problem:
     judge = FacilityLocation(seen, lower_bound(seen))
     function = FacilityLocation(whole, judge.floor)
     return Problem(function, judge, samples, samples, len(samples) / len(judged), ways)
+
+
+def _bytes_per_pair(question: Question) -> float:
+    """How the kernel is held in memory, if it is."""
+    if _is_screened(question):
+        return SCREENED_BYTES_PER_PAIR
+    return HALF_BYTES_PER_PAIR if _is_cosine_coverage(question) else BYTES_PER_PAIR
+
+
+def _is_screened(question: Question) -> bool:
+    """Whether all that is asked of the kernel is what compiled greedy asks of cosines."""
+    return _is_cosine_coverage(question) and question.optimizer == LAZY
+
+
+def _is_cosine_coverage(question: Question) -> bool:
+    return question.objective == "facility-location" and question.kernel.is_cosine
 
 
 def _is_sampled(question: Question) -> bool:
@@ -150,7 +171,8 @@ def _part(
     else:
         own = _own(question, targets)
         any_sign = name == "facility-location" or name in _ANY_SIGN
-        views.append(DenseView.of(own if any_sign else Clipped(own), memory))
+        hold = screened if _is_screened(question) else DenseView.of
+        views.append(hold(own if any_sign else Clipped(own), memory))
     if name == "facility-location":
         views.append(lower_bound(views[0]))
     if name in ("fl1mi", "flvmi", "flcmi"):

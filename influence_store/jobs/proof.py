@@ -20,7 +20,8 @@ from influence_store.selection.baselines import (
 )
 from influence_store.selection.k_center import k_center
 from influence_store.selection.length import length_matched
-from influence_store.selection.views import DenseView
+from influence_store.selection.plan import SCREENED_BYTES_PER_PAIR
+from influence_store.selection.views import screened
 
 if TYPE_CHECKING:
     from influence_store.jobs.kernels import Kernel
@@ -59,8 +60,8 @@ def proof(
     left_out: list[str] = []
     if is_cosine_fl:
         references[COSINE_FL] = chosen.items
-    elif 4 * len(sids) ** 2 <= memory:
-        cosine = DenseView.of(kernel.cosine(sids, sids), memory)
+    elif SCREENED_BYTES_PER_PAIR * len(sids) ** 2 <= memory:
+        cosine = screened(kernel.cosine(sids, sids), memory)
         references[COSINE_FL] = _first(cosine_picks(cosine, enough), limits, count, n)
     else:
         left_out.append(f"{COSINE_FL} (its kernel does not fit the memory limit)")

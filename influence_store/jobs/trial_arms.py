@@ -18,9 +18,9 @@ from influence_store.jobs.problem import plan_of, problem_of
 from influence_store.jobs.question import question_of
 from influence_store.jobs.select import MEMORY_BYTES
 from influence_store.selection.baselines import column_means, cosine_picks
-from influence_store.selection.plan import BYTES_PER_PAIR
+from influence_store.selection.plan import SCREENED_BYTES_PER_PAIR
 from influence_store.selection.random_choice import random_choice
-from influence_store.selection.views import DenseView
+from influence_store.selection.views import screened
 from influence_store.trial.arms import (
     COSINE_FL,
     FULL,
@@ -154,7 +154,7 @@ class _Maker:
 
     def _covering(self, n: int) -> Ids | None:
         pool = self._pool
-        if BYTES_PER_PAIR * len(pool) ** 2 > MEMORY_BYTES:
+        if SCREENED_BYTES_PER_PAIR * len(pool) ** 2 > MEMORY_BYTES:
             self.left_out.append(f"{TOLD[COSINE_FL]} (its kernel does not fit the memory limit)")
             return None
         try:
@@ -162,7 +162,7 @@ class _Maker:
         except Incompatible:
             self.left_out.append(f"{TOLD[COSINE_FL]} (the dataset has no embeddings)")
             return None
-        return pool[cosine_picks(DenseView.of(kernel.cosine(pool, pool), MEMORY_BYTES), n)]
+        return pool[cosine_picks(screened(kernel.cosine(pool, pool), MEMORY_BYTES), n)]
 
 
 def _merged(arms: Sequence[Arm]) -> list[Arm]:

@@ -19,7 +19,7 @@ from influence_store.selection.room import fits, room_of, take
 from influence_store.selection.tiles import check_filled, lower_bound, tiles
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from influence_store.protocols import Chosen, Gains, Ids, PairwiseView, SetFunction
     from influence_store.selection.limits import Limits
@@ -149,6 +149,9 @@ def top_by_mean(view: PairwiseView, budget: int) -> Ids:
 def column_means(view: PairwiseView) -> Gains:
     """mean_i S[i, j] for every source j, (n_sources,)."""
     check_filled(view)
+    directly: Callable[[], Gains] | None = getattr(view, "column_means", None)
+    if directly is not None:
+        return directly()
     means = np.empty(view.shape[1])
     with progress("column means", view.shape[1], "sources") as advance:
         for sources, values in tiles(view, np.arange(view.shape[1])):

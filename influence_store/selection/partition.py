@@ -30,7 +30,7 @@ from influence_store.selection.engine.fused import FusedGreedy
 from influence_store.selection.functions.facility_location import FacilityLocation
 from influence_store.selection.limits import Limits
 from influence_store.selection.neighbours.cells import train_cells
-from influence_store.selection.views import CosineView, DenseView, ProductView
+from influence_store.selection.views import CosineView, DenseView, ProductView, screened
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -77,7 +77,7 @@ def part_picks(vectors: Floats, count: int, barred: Flags, floor: float, memory:
     Barred ones are covered and not picked; fewer picks where fewer are free.
     """
     free = int((~barred).sum())
-    view = DenseView.of(CosineView(vectors, vectors), memory)
+    view = screened(CosineView(vectors, vectors), memory)
     limits = Limits(min(count, free), barred=barred)
     return FusedGreedy().maximize(FacilityLocation(view, floor), limits)
 

@@ -1,6 +1,6 @@
 """How is a selection computed within a memory limit? Exactly where that is possible.
 
-memory           exact; 4.8 bytes per pair, 2.8 for coverage by cosine
+memory           exact; 4.8 bytes per pair, 1.9 for coverage by cosine
 tiles            exact; hardly any memory, but the kernel is computed about six times
 neighbours       coverage by cosine only; 0.5 KB per sample; .995 of exact and more from budgets
                  of 0.5 % on
@@ -28,6 +28,8 @@ PATHS: tuple[PathName, ...] = get_args(PathName)
 BYTES_PER_PAIR = 4.8
 #: The same where the kernel is one of products of the samples with themselves: a half is kept.
 HALF_BYTES_PER_PAIR = 2.8
+#: The same for lazy coverage by cosine, which is screened in a half of 16 bits.
+SCREENED_BYTES_PER_PAIR = 1.9
 #: Exact without memory is offered unasked up to so many pairs: some minutes.
 _TILES_AT_MOST = 400_000_000
 _FEWEST = 500
@@ -53,17 +55,17 @@ def plan(
     path: str | None = None,
     sampled: bool = True,
     listed: bool = False,
-    halved: bool = False,
+    per_pair: float = BYTES_PER_PAIR,
     represented: int | None = None,
 ) -> Plan:
     """The best path for a kernel of this shape within `memory` bytes, or the one called `path`.
 
     `sampled`: whether some targets can stand for all; `represented` of them do, as many as fit
     unless given. `listed`: whether a neighbour index can serve (coverage of a dataset by its own
-    cosine). `halved`: whether a half of the kernel is enough (products of a set with itself).
+    cosine). `per_pair`: the bytes that a pair takes in memory.
     UsageError for a path that is unknown or cannot serve.
     """
-    whole = (HALF_BYTES_PER_PAIR if halved else BYTES_PER_PAIR) * n_targets * n_sources
+    whole = per_pair * n_targets * n_sources
     size = f"{n_targets:,} × {n_sources:,} pairs"
     few = represented or max(_FEWEST, int(memory / (BYTES_PER_PAIR * n_sources)))
     few = min(few, n_targets)

@@ -206,6 +206,20 @@ class DenseView:
         self.low, self.totals = float(self.by_source.min()), None
 
 
+def screened(view: PairwiseView, max_bytes: int) -> PairwiseView:
+    """`view` for coverage alone: its screen (engine/screen.py) where it is one of own cosines.
+
+    Otherwise, and where the screen takes more than `max_bytes`, what `DenseView.of` makes of it.
+    """
+    from influence_store.selection.engine.screen import ScreenedView
+
+    if isinstance(view, CosineView) and _is_own(view):
+        check_filled(view)
+        if ScreenedView.bytes_of(len(view.sources)) <= max_bytes:
+            return ScreenedView(view.sources)
+    return DenseView.of(view, max_bytes)
+
+
 def _is_own(view: PairwiseView) -> bool:
     """Whether `view` stands on products of a set with itself, all of them."""
     if isinstance(view, Clipped | SelfCovered):

@@ -22,12 +22,12 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from influence_store.protocols import Doubles, Floats, Ids
+    from influence_store.protocols import Doubles, Flags, Floats, Ids
     from influence_store.selection.room import Room
 
     F = TypeVar("F", bound=Callable[..., Any])
     Ints = npt.NDArray[np.int32]
-    Flags = npt.NDArray[np.uint8]
+    Marks = npt.NDArray[np.uint8]
     Eights = npt.NDArray[np.uint64]
     Found = npt.NDArray[np.uint32]
 
@@ -47,6 +47,15 @@ def as_written(function: F) -> F:
     """Compiled without `reassoc`, which would take away what is added for the rounding."""
     plain: F = numba.njit(nogil=True, cache=True, error_model="numpy")(function)
     return plain
+
+
+@fast
+def cosine(source: Doubles, target: Floats) -> np.float32:
+    """⟨source, target⟩ of unit vectors, summed in float64, on the grid of scale 1."""
+    total = 0.0
+    for k in range(len(target)):
+        total += source[k] * np.float64(target[k])
+    return np.float32(np.rint(np.float64(np.float32(total)) * 2.0**22) * 2.0**-22)
 
 
 @as_written
@@ -90,14 +99,14 @@ def count_above(by_source: Floats, level: Floats, cap: Floats, out: Ids) -> None
 
 
 @fast
-def room_to_list(n: int) -> tuple[Flags, Eights, Found]:
+def room_to_list(n: int) -> tuple[Marks, Eights, Found]:
     """Flags (n and up to the next eight), the same as eights, and room for their positions."""
     flags = np.zeros((n + 7) // 8 * 8, np.uint8)
     return flags, flags.view(np.uint64), np.empty(len(flags) + 1, np.uint32)
 
 
 @fast
-def list_set(flags: Flags, eights: Eights, found: Found) -> int:
+def list_set(flags: Marks, eights: Eights, found: Found) -> int:
     """Write the positions of the flags that are set to `found`; how many there are."""
     count = 0
     for e in range(len(eights)):
@@ -157,6 +166,32 @@ def _pair_gain(start: Ids, target: Ints, value: Floats, level: Floats, j: int) -
 
 
 @fast
+def _learn(start: Ids, target: Ints, value: Floats, level: Floats, vectors: Floats, j: int) -> None:
+    source = vectors[j].astype(np.float64)
+    for k in range(start[j], start[j + 1]):
+        i = np.uint32(target[k])
+        if value[k] > level[i]:
+            value[k] = cosine(source, vectors[i])
+
+
+@fast
+def learn(
+    start: Ids,
+    target: Ints,
+    value: Floats,
+    level: Floats,
+    known: Flags,
+    vectors: Floats,
+    which: Ids,
+) -> None:
+    """Put the truth in place of the values of sources `which` that may be above their level."""
+    for j in which:
+        if not known[j]:
+            _learn(start, target, value, level, vectors, j)
+            known[j] = True
+
+
+@fast
 def pair_gains(start: Ids, target: Ints, value: Floats, level: Floats, out: Doubles) -> None:
     """out[j] = Σ over the pairs of source j of max(S[i, j] − level_i, 0)."""
     for j in range(len(out)):
@@ -181,12 +216,15 @@ def walk(
     items: Ids,
     gains: Doubles,
     work: int,
+    known: Flags,
+    vectors: Floats,
 ) -> tuple[int, int, int]:
     """Lazy greedy over pairs, from step `first` until `items` is full or `work` pairs were read.
 
     `bound` (n,) are the gains at the first step, −1 for sources out of the game; picks are ranked
-    by gain per `price`. All arrays are brought up to date in place. Returns the step reached, the
-    evaluations done and why it ended.
+    by gain per `price`. Values of sources that are not `known` may be too large: the truth is
+    computed from the `vectors` before such a source is picked. All arrays are brought up to date
+    in place. Returns the step reached, the evaluations done and why it ended.
     """
     heap = [(-bound[j] / price[j], j, first) for j in range(len(bound)) if bound[j] >= 0.0]
     heapq.heapify(heap)
@@ -199,9 +237,12 @@ def walk(
             heapq.heappop(heap)
             bound[j] = -1.0
             continue
-        if when != step:
+        if when != step or not known[j]:
             if read > work:
                 return step, evaluations, PAUSED
+            if when == step:  # nobody is in sight who would add more
+                _learn(start, target, value, level, vectors, j)
+                known[j] = True
             bound[j] = _pair_gain(start, target, value, level, j) + bonus[j]
             read += start[j + 1] - start[j] + 1
             evaluations += 1

@@ -62,8 +62,12 @@ def _columns(coverage: Coverage) -> tuple[Columns, float]:
         largest_of,
     )
     from influence_store.selection.engine.half import HalfView
+    from influence_store.selection.engine.screen import ScreenedView
+    from influence_store.selection.engine.screened_columns import ScreenedColumns
 
     view = coverage.view
+    if isinstance(view, ScreenedView) and coverage.cap is None:
+        return ScreenedColumns(view), view.scale
     if isinstance(view, HalfView):
         return HalfColumns(view), view.scale
     if isinstance(view, DenseView):

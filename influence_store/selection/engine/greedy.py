@@ -97,6 +97,7 @@ class _Walk:
     def pairs_left(self, pairs: Pairs, advance: Advance) -> Doubles:
         """Pick the rest from the pairs that count; what they still gain, without bonus."""
         for source in self.start[self.step :].tolist():
+            pairs.learn(self.level, np.array([source]))
             self._join_by_pairs(pairs, source, advance)
         gains = pairs.gains(self.level)
         while self.step < len(self.items):
@@ -106,13 +107,15 @@ class _Walk:
             self.step, evaluations, why = compiled.walk(
                 *(pairs.start, pairs.target, pairs.value, self.level, self.bonus, self.bound),
                 *(self.price, self.room, self.step, self.items, self.gained, work),
+                *pairs.truth,
             )
             self.evaluations += evaluations
             advance(self.step - before)
             gains = pairs.drop_below(self.level)
             if why == compiled.EMPTY:
                 break
-        return gains
+        pairs.learn(self.level, np.arange(len(self.bound)))
+        return pairs.gains(self.level)
 
     def _best(self, columns: Columns) -> int | None:
         """The source with the largest gain per price, lowest position first; None if none fits.
@@ -121,11 +124,20 @@ class _Walk:
         """
         self.bound[~fits(self.room, np.arange(columns.n))] = -1.0
         fresh, batch, best = np.zeros(columns.n, np.bool_), _FIRST_BATCH, 0.0
+        loose = True
         while True:
             rank = self.bound / self.price
             stale = np.flatnonzero(~fresh & (rank >= best))
             if not len(stale):
                 return int(np.argmax(np.where(fresh, rank, -1.0))) if fresh.any() else None
+            if loose and len(stale) > batch:
+                loose = False
+                tighter = columns.tighter(self.level)
+                if tighter is not None:
+                    within = np.minimum(self.bound, tighter + self.bonus)
+                    self.bound = np.where(self.bound >= 0, within, -1.0)
+                    batch = _FIRST_BATCH
+                    continue
             if len(stale) > batch:
                 stale = np.sort(stale[np.argpartition(-rank[stale], batch)[:batch]])
             self._measure(columns, stale)

@@ -9,7 +9,7 @@ This module imports numba, which takes its time: import it inside functions.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -27,7 +27,7 @@ _LINE = 16
 
 
 @fast
-def gather(tiles: Floats, sources: Ids, out: Floats) -> None:
+def gather(tiles: npt.NDArray[Any], sources: Ids, out: npt.NDArray[Any]) -> None:
     """out[k] = S[sources[k]], whole, (n,)."""
     size, n = tiles.shape[1], out.shape[1]
     blocks = (n + size - 1) // size
