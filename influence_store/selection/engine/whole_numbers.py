@@ -6,7 +6,7 @@ with L the longest vector and E the largest rounding error of one. q fits 16 bit
 32, so nothing is rounded after that: every machine, block shape and order gives the same number.
 Processors multiply 16-bit numbers in pairs (AVX2 `vpmaddwd`, AVX-512 `vpdpwssd`), two for each
 that they multiply in float32. Compilers do not find these instructions in a loop, so the innermost
-block is written in them here; where there are none, float64 gives the same whole numbers.
+block is written in them here, and in plain arithmetic for other processors.
 
 This module imports numba, which takes its time: import it inside functions.
 """
@@ -69,15 +69,12 @@ class Panels:
 
 
 def shape_for(features: Mapping[str, bool]) -> tuple[int, int, int]:
-    """Rows, vectors of columns and lanes of the innermost block; no lanes: BLAS multiplies.
-
-    As many sums as there are registers for.
-    """
+    """Rows, vectors of columns and lanes of the innermost block: sums that the registers hold."""
     if features.get("avx512vnni") and features.get("avx512bw"):
         return 8, 3, 16
     if features.get("avx2"):
         return 4, 2, 8
-    return 1, 1, 0
+    return 4, 4, 4
 
 
 @cache
@@ -89,8 +86,6 @@ def block_shape() -> tuple[int, int, int]:
 def panels_of(words: Words) -> Panels:
     """Some rows, made ready to be multiplied with others."""
     high, wide, lanes = block_shape()
-    if not lanes:
-        return Panels(words, words)
     n, d = words.shape
     sides = []
     for size in (high, wide * lanes):
@@ -102,11 +97,7 @@ def panels_of(words: Words) -> Panels:
 
 def rounded_products(rows: Panels, columns: Panels, out: Halves) -> None:
     """out[i, j] = 2¹⁵ + ⟨row i, column j⟩ / 2¹⁵, rounded; `out` (rows, columns) uint16."""
-    if block_shape()[2]:
-        _multiply(rows.left, columns.right, out)
-    else:
-        whole = rows.left.astype(np.float64) @ columns.right.T.astype(np.float64)
-        out[:] = np.floor(whole * 2.0**-15 + (2.0**15 + 0.5))
+    _multiply(rows.left, columns.right, out)
 
 
 @fast
@@ -204,13 +195,25 @@ def _load(build: ir.IRBuilder, base: ir.Value, k: ir.Value, step: int, place: in
 
 def _add_products(build: ir.IRBuilder, total: ir.Value, one: ir.Value, other: ir.Value) -> ir.Value:
     """total[l] + one[2 l] other[2 l] + one[2 l + 1] other[2 l + 1], for every lane l."""
-    words = one.type
-    if words.count == 32:
-        kind = ir.FunctionType(total.type, [total.type, words, words])
+    words, sums = one.type, total.type
+    if sums.count == 16:
+        kind = ir.FunctionType(sums, [sums, words, words])
         name = "llvm.x86.avx512.vpdpwssd.512"
         return build.call(build.module.declare_intrinsic(name, (), kind), [total, one, other])
-    kind = ir.FunctionType(total.type, [words, words])
-    name = "llvm.x86.avx2.pmadd.wd"
-    return build.add(
-        total, build.call(build.module.declare_intrinsic(name, (), kind), [one, other])
-    )
+    if sums.count == 8:
+        name, kind = "llvm.x86.avx2.pmadd.wd", ir.FunctionType(sums, [words, words])
+        return build.add(
+            total, build.call(build.module.declare_intrinsic(name, (), kind), [one, other])
+        )
+    for first in (0, 1):  # of every pair; for a compiler to find what its processor has
+        places = ir.Constant(ir.VectorType(ir.IntType(32), sums.count), _every_second(sums, first))
+        mine, its = (
+            build.sext(build.shuffle_vector(side, words(ir.Undefined), places), sums)
+            for side in (one, other)
+        )
+        total = build.add(total, build.mul(mine, its))
+    return total
+
+
+def _every_second(sums: ir.VectorType, first: int) -> list[int]:
+    return list(range(first, 2 * sums.count, 2))
