@@ -228,9 +228,7 @@ class HalfColumns:
         share(
             lambda part: half_loops.count_above(*self._held, part, level, cap, counts), self._parts
         )
-        ends = counts.T.cumsum().reshape(counts.T.shape).T
-        start = np.concatenate(([0], ends[-1]))
-        place = (ends - counts).astype(np.uint64)
+        start, place = places_of(counts)
         target, value = np.empty(start[-1], np.int32), np.empty(start[-1], np.float32)
 
         def copy(part: Ids) -> None:
@@ -317,6 +315,16 @@ class TiledColumns:
         for part, values in tiles(self.view, sources):
             check_finite(part, values)
             yield part, to_grid(np.array(values), self.scale)
+
+
+def places_of(counts: Ids) -> tuple[Ids, npt.NDArray[np.uint64]]:
+    """Where pairs go that lie source by source, and in each block by block.
+
+    From the `counts` (blocks, n): where each source begins (n + 1,), and where each block of it
+    does (blocks, n).
+    """
+    ends = counts.T.cumsum().reshape(counts.T.shape).T
+    return np.concatenate(([0], ends[-1])), (ends - counts).astype(np.uint64)
 
 
 def few(n: int) -> Ids:

@@ -8,7 +8,7 @@ scattered over a row and a column of tiles, so columns are asked for many at a t
 from __future__ import annotations
 
 from math import prod
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
@@ -17,7 +17,11 @@ from influence_store.selection.engine import half_loops
 from influence_store.selection.tiles import is_everything
 
 if TYPE_CHECKING:
+    import numpy.typing as npt
+
     from influence_store.protocols import Doubles, Floats, Ids
+
+T = TypeVar("T", bound="np.generic")
 
 #: Rows of a tile at most: large enough for BLAS, small enough to stay in the cache once written.
 _TILE = 1024
@@ -58,15 +62,8 @@ class HalfView:
         return rows, columns, self.tiles[which, : rows.stop - r, : columns.stop - c]
 
     def strip(self, sources: Ids) -> Floats:
-        """S[sources], (len(sources), n), copied on all cores."""
-        out = np.empty((len(sources), self.n), np.float32)
-
-        def piece(first: int) -> None:
-            part = slice(first, first + _LINE)
-            half_loops.gather(self.tiles, sources[part], out[part])
-
-        share(piece, range(0, len(sources), _LINE))
-        return out
+        """S[sources], (len(sources), n)."""
+        return strip_of(self.tiles, self.n, sources)
 
     def block(self, rows: Ids, cols: Ids) -> Floats:
         """The values at rows × cols, gathered along the shorter side."""
@@ -101,6 +98,18 @@ class HalfView:
     def _changed(self) -> None:
         self.totals = None
         self.low = min(float(self.tile(k)[2].min()) for k in range(len(self.corners)))
+
+
+def strip_of(tiles: npt.NDArray[T], n: int, sources: Ids) -> npt.NDArray[T]:
+    """S[sources], (len(sources), n), copied on all cores from the tiles of its upper half."""
+    out = np.empty((len(sources), n), tiles.dtype)
+
+    def piece(first: int) -> None:
+        part = slice(first, first + _LINE)
+        half_loops.gather(tiles, sources[part], out[part])
+
+    share(piece, range(0, len(sources), _LINE))
+    return out
 
 
 def _layout(n: int) -> tuple[int, int, int]:

@@ -19,7 +19,8 @@ import numpy as np
 
 from influence_store.cores import parts, share
 from influence_store.progress import progress
-from influence_store.selection.engine import half_loops, screen_loops
+from influence_store.selection.engine import screen_loops
+from influence_store.selection.engine.half import strip_of
 from influence_store.selection.engine.whole_numbers import (
     ROWS,
     WholeVectors,
@@ -91,26 +92,12 @@ class ScreenedView:
         out = np.full(self.n, -np.inf, np.float32)
         many = max(_LINE, TILE_BYTES // (2 * self.n))
         for start in range(0, len(sources), many):
-            some = sources[start : start + many]
-            strip, chosen = self.strip(some), self.vectors[some]
-
-            def piece(part: slice) -> None:
-                found, targets = strip[:, part], self.vectors[part]  # noqa: B023 - called at once
-                screen_loops.best(found, chosen, targets, self.error, out[part])  # noqa: B023
-
-            share(piece, parts(self.n, ROWS))
+            self._raise_to_best(sources[start : start + many], out)
         return out
 
     def strip(self, sources: Ids) -> Halves:
         """What the screen says of S[sources], (len(sources), n)."""
-        out = np.empty((len(sources), self.n), np.uint16)
-
-        def piece(first: int) -> None:
-            part = slice(first, first + _LINE)
-            half_loops.gather(self.tiles, sources[part], out[part])
-
-        share(piece, range(0, len(sources), _LINE))
-        return out
+        return strip_of(self.tiles, self.n, sources)
 
     def floor_of(self, level: Floats) -> Halves:
         """Levels (n,) on the grid as the screen has them: u above it where S may be above it."""
@@ -122,6 +109,15 @@ class ScreenedView:
     def most(self) -> tuple[np.float32, np.int32]:
         """(a, b) such that no exact value is above a (u + b): one unit is for float32."""
         return np.float32(self.unit), np.int32(self.error + 1 - _ZERO)
+
+    def _raise_to_best(self, sources: Ids, out: Floats) -> None:
+        """out[i] rises to the best of `sources`: exact among those the screen cannot tell apart."""
+        told, chosen = self.strip(sources), self.vectors[sources]
+
+        def piece(part: slice) -> None:
+            screen_loops.best(told[:, part], chosen, self.vectors[part], self.error, out[part])
+
+        share(piece, parts(self.n, ROWS))
 
     def _fill(self, whole: WholeVectors) -> Ids:
         """Every tile is the work of one thread; the smallest u of each."""

@@ -146,9 +146,10 @@ def lowest(tile: Halves, rows: Floats, columns: Floats, least: int) -> float:
     """The smallest exact value of the pairs of a tile that the screen puts at `least` or below."""
     low = np.inf
     for r in range(len(rows)):
+        source = rows[r].astype(np.float64)
         for c in range(len(columns)):
             if tile[r, c] <= least:
-                low = min(low, np.float64(cosine(rows[r].astype(np.float64), columns[c])))
+                low = min(low, np.float64(cosine(source, columns[c])))
     return low
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from influence_store.cores import share
 from influence_store.selection.engine import compiled, screen_loops
-from influence_store.selection.engine.columns import Pairs, few
+from influence_store.selection.engine.columns import Pairs, few, places_of
 from influence_store.selection.engine.screen import cosines_of
 
 if TYPE_CHECKING:
@@ -72,9 +72,7 @@ class ScreenedColumns:
         floor, view = self.view.floor_of(level), self.view
         counts = np.empty((-(-self.n // view.size), self.n), np.int64)
         share(lambda part: screen_loops.count_above(*self._held, part, floor, counts), self._parts)
-        ends = counts.T.cumsum().reshape(counts.T.shape).T
-        start = np.concatenate(([0], ends[-1]))
-        place = (ends - counts).astype(np.uint64)
+        start, place = places_of(counts)
         target, value = np.empty(start[-1], np.int32), np.empty(start[-1], np.float32)
 
         def copy(part: Ids) -> None:
