@@ -27,7 +27,7 @@ from influence_store.selection.engine.whole_numbers import (
     panels_of,
     rounded_products,
 )
-from influence_store.selection.tiles import TILE_BYTES, pick
+from influence_store.selection.tiles import pick
 
 if TYPE_CHECKING:
     from influence_store.protocols import Doubles, Floats, Ids
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 #: Rows of a tile at most.
 _TILE = 21 * ROWS
-_LINE = 16
+_PIECES = 8
 _ZERO = 1 << 15
 #: Cosines of vectors that are 1 long up to rounding: the scale of their grid.
 SCALE = 1.0
@@ -88,12 +88,23 @@ class ScreenedView:
         return sums
 
     def best(self, sources: Ids) -> Floats:
-        """max_{j ∈ sources} S[i, j], exact, for every target, (n,)."""
-        out = np.full(self.n, -np.inf, np.float32)
-        many = max(_LINE, TILE_BYTES // (2 * self.n))
-        for start in range(0, len(sources), many):
-            self._raise_to_best(sources[start : start + many], out)
-        return out
+        """max_{j ∈ sources} S[i, j], exact, for every target, (n,): two passes over the screen."""
+        mask = np.zeros(self.n, np.uint16)
+        mask[sources] = 2 * _ZERO - 1
+        held = self.tiles, self.corners
+        pieces = [np.arange(k, len(self.corners), _PIECES) for k in range(_PIECES)]
+        tops = np.zeros((_PIECES, self.n), np.uint16)
+        share(lambda k: screen_loops.tops(*held, pieces[k], mask, tops[k]), range(_PIECES))
+        # Those that may be the best, and never what no source reaches.
+        close = np.maximum(tops.max(axis=0).astype(np.int32) - 2 * self.error, 1).astype(np.uint16)
+        found = np.full((_PIECES, self.n), -np.inf, np.float32)
+
+        def look(k: int) -> None:
+            screen_loops.best(*held, pieces[k], mask, close, self.vectors, found[k])
+
+        share(look, range(_PIECES))
+        values: Floats = found.max(axis=0)
+        return values
 
     def strip(self, sources: Ids) -> Halves:
         """What the screen says of S[sources], (len(sources), n)."""
@@ -109,15 +120,6 @@ class ScreenedView:
     def most(self) -> tuple[np.float32, np.int32]:
         """(a, b) such that no exact value is above a (u + b): one unit is for float32."""
         return np.float32(self.unit), np.int32(self.error + 1 - _ZERO)
-
-    def _raise_to_best(self, sources: Ids, out: Floats) -> None:
-        """out[i] rises to the best of `sources`: exact among those the screen cannot tell apart."""
-        told, chosen = self.strip(sources), self.vectors[sources]
-
-        def piece(part: slice) -> None:
-            screen_loops.best(told[:, part], chosen, self.vectors[part], self.error, out[part])
-
-        share(piece, parts(self.n, ROWS))
 
     def _fill(self, whole: WholeVectors) -> Ids:
         """Every tile is the work of one thread; the smallest u of each."""

@@ -154,18 +154,53 @@ def lowest(tile: Halves, rows: Floats, columns: Floats, least: int) -> float:
 
 
 @fast
-def best(strip: Halves, sources: Floats, targets: Floats, error: int, out: Floats) -> None:
-    """out[i] rises to max_k ⟨source k, target i⟩, exact; strip[k, i] is what the screen says."""
-    n = strip.shape[1]
-    top = np.zeros(n, np.uint16)
-    for k in range(len(sources)):
-        for i in range(n):
-            top[i] = max(top[i], strip[k, i])
-    close = np.empty(n, np.int32)
-    for i in range(n):
-        close[i] = np.int32(top[i]) - 2 * error
-    for k in range(len(sources)):
-        source = sources[k].astype(np.float64)
-        for i in range(n):
-            if np.int32(strip[k, i]) >= close[i]:
-                out[i] = max(out[i], cosine(source, targets[i]))
+def tops(tiles: Halves, corners: Ids, which: Ids, mask: Halves, top: Halves) -> None:
+    """top[i] rises to the largest u of target i and a source whose mask is set, in the tiles."""
+    size = tiles.shape[1]
+    for t in which:
+        r0, c0 = corners[t]
+        above, below = top[r0 : r0 + size], top[c0 : c0 + size]
+        chosen, wanted = mask[r0 : r0 + size], mask[c0 : c0 + size]
+        for r in range(len(above)):
+            row, most = tiles[t, r, : len(below)], np.uint16(0)
+            for c in range(len(below)):
+                most = max(most, np.uint16(row[c] & wanted[c]))
+            above[r] = max(above[r], most)
+            if chosen[r] != 0 and r0 != c0:
+                for c in range(len(below)):
+                    below[c] = max(below[c], row[c])
+
+
+@fast
+def best(
+    tiles: Halves,
+    corners: Ids,
+    which: Ids,
+    mask: Halves,
+    close: Halves,
+    vectors: Floats,
+    out: Floats,
+) -> None:
+    """out[i] rises to the exact value of every source whose mask is set and whose u is close."""
+    size = tiles.shape[1]
+    flags, eights, found = room_to_list(size)
+    for t in which:
+        r0, c0 = corners[t]
+        above, below = close[r0 : r0 + size], close[c0 : c0 + size]
+        chosen, wanted = mask[r0 : r0 + size], mask[c0 : c0 + size]
+        flags[:] = 0
+        for r in range(len(above)):
+            row, own = tiles[t, r, : len(below)], above[r]
+            for c in range(len(below)):
+                flags[c] = np.uint16(row[c] & wanted[c]) >= own
+            its = vectors[r0 + r].astype(np.float64)
+            for k in range(list_set(flags, eights, found)):
+                value = cosine(its, vectors[np.uint32(c0) + found[k]])
+                out[r0 + r] = max(out[r0 + r], value)
+            if chosen[r] == 0 or r0 == c0:
+                continue
+            for c in range(len(below)):
+                flags[c] = row[c] >= below[c]
+            for k in range(list_set(flags, eights, found)):
+                target = np.uint32(c0) + found[k]
+                out[target] = max(out[target], cosine(its, vectors[target]))
