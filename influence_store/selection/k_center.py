@@ -104,7 +104,7 @@ class _Frontier:
     """How far is every free point from its nearest centre, at most?
 
     `bound` (n,): squared distance to the nearest of the first `seen` centres, −1 for points that
-    are not free. `centres` are kept in float64, (capacity, d).
+    are not free. `centres` are kept in float64, (capacity, d), beside their squared lengths.
     """
 
     def __init__(self, points: Floats, free: Flags, capacity: int) -> None:
@@ -112,12 +112,15 @@ class _Frontier:
         self.bound = np.where(free, np.inf, -1.0).astype(np.float32)
         self.seen = np.zeros(len(points), np.int64)
         self.centres = np.empty((capacity, points.shape[1]))
+        self.squares = np.empty(capacity)
         self.n_centres = 0
 
     def add(self, items: Ids) -> None:
         """Make centres of these points; nothing is measured yet."""
-        self.centres[self.n_centres : self.n_centres + len(items)] = self.points[items]
-        self.n_centres += len(items)
+        added = slice(self.n_centres, self.n_centres + len(items))
+        self.centres[added] = self.points[items]
+        self.squares[added] = _squares(self.centres[added])
+        self.n_centres = added.stop
         self.bound[items] = -1.0
 
     def farthest(self) -> int:
@@ -138,14 +141,19 @@ class _Frontier:
     def _refresh(self, rows: Ids) -> None:
         """Compare these points with the centres they have not seen."""
         x = self.points[rows].astype(np.float64)
-        own = np.einsum("nd,nd->n", x, x)
+        own = _squares(x)
         for first in range(int(self.seen[rows].min()), self.n_centres, _CENTRES_AT_ONCE):
-            c = self.centres[first : min(first + _CENTRES_AT_ONCE, self.n_centres)]
-            squares = np.einsum("nd,nd->n", c, c) - 2.0 * (x @ c.T)
-            nearest = squares.min(axis=1) + own
+            part = slice(first, min(first + _CENTRES_AT_ONCE, self.n_centres))
+            nearest = (self.squares[part] - 2.0 * (x @ self.centres[part].T)).min(axis=1) + own
             nearest[nearest <= 2.0 * _ROUNDING * own] = 0.0
             self.bound[rows] = np.minimum(self.bound[rows], nearest.astype(np.float32))
         self.seen[rows] = self.n_centres
+
+
+def _squares(points: Doubles) -> Doubles:
+    """‖x‖² of every row."""
+    squares: Doubles = np.einsum("nd,nd->n", points, points)
+    return squares
 
 
 def _points(vectors: npt.NDArray[Any], metric: Metric, standardise: Standardise) -> Floats:
