@@ -16,7 +16,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from scipy.stats import rankdata
 
 from influence_store.network.features import EMBEDDING, LENGTHS
 from influence_store.network.ridge import kernel_ridge, linear_ridge
@@ -99,6 +98,8 @@ def fit_kernel_ridge(values: Gains, features: Features, *, seed: int) -> ScoreEs
 
 def ranks(values: Gains) -> Gains:
     """(rank − ½)/n in (0, 1), equal labels sharing their mean rank."""
+    from scipy.stats import rankdata  # takes a second
+
     found: Gains = (rankdata(values) - 0.5) / len(values)
     return found
 
