@@ -20,7 +20,7 @@ from influence_store.selection.engine.fused import FusedGreedy
 from influence_store.selection.functions.facility_location import FacilityLocation
 from influence_store.selection.partition import by_gain, merge, part_picks, parts_of, winners_of
 from influence_store.selection.tiles import lower_bound
-from influence_store.selection.views import CosineView, DenseView
+from influence_store.selection.views import CosineView, screened
 
 MEMORY, SHARES, PARTS = 8 << 30, (0.01, 0.05, 0.1), (4, 8, 32)
 
@@ -37,7 +37,7 @@ def main():
     print("|---|---|--:|" + "--:|" * (len(PARTS) + 1))
     for n in asked.n:
         vectors = np.ascontiguousarray(whole[:n])
-        view = DenseView.of(CosineView(vectors, vectors), MEMORY)
+        view = screened(CosineView(vectors, vectors), MEMORY)
         floor = lower_bound(view)
         order = FusedGreedy().maximize(FacilityLocation(view, floor), int(max(SHARES) * n)).items
         for share in SHARES:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from influence_store.selection.engine.fused import FusedGreedy
 from influence_store.selection.functions.disparity_min import DisparityMin
 from influence_store.selection.functions.disparity_sum import DisparitySum
 from influence_store.selection.functions.facility_location import FacilityLocation
@@ -20,7 +21,7 @@ from influence_store.selection.functions.log_determinant import LogDeterminant
 from influence_store.selection.functions.mixture import Mixture
 from influence_store.selection.functions.saturated_coverage import SaturatedCoverage
 from influence_store.selection.optimizers import LazyGreedy, NaiveGreedy
-from influence_store.selection.views import ArrayView
+from influence_store.selection.views import ArrayView, CosineView, screened
 
 # What they warn about (names that scipy and numpy moved) is theirs to mend.
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -95,6 +96,20 @@ def test_facility_location_agrees_with_submodlib(kernels):
         submodlib_picks(theirs),
         lambda items: theirs.evaluate(set(items.tolist())),
     )
+
+
+def test_screened_coverage_by_cosine_agrees_with_submodlib():
+    library = pytest.importorskip("submodlib")
+    vectors = np.random.default_rng(3).normal(size=(N, 32)).astype(np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    view = screened(CosineView(vectors, vectors), 1 << 30)
+    shifted = (vectors @ vectors.T - np.float32(view.low)).clip(0)  # theirs starts from 0
+    theirs = library.FacilityLocationFunction(n=N, mode="dense", sijs=shifted, separate_rep=False)
+    function = FacilityLocation(view, view.low)
+    value = function.value(FusedGreedy().maximize(function, BUDGET).items)
+    picks = submodlib_picks(theirs)
+    assert function.value(picks) == pytest.approx(value, rel=1e-6)
+    assert theirs.evaluate(set(picks.tolist())) == pytest.approx(value, rel=1e-5)
 
 
 def test_flqmi_agrees_with_submodlib(kernels):
