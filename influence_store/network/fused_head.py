@@ -14,18 +14,12 @@ This module imports numba, which takes its time: import it inside functions.
 from __future__ import annotations
 
 from itertools import product
-from typing import TYPE_CHECKING, Any, TypeVar
 
-import numba
 import numpy as np
 
 from influence_store.cores import share
+from influence_store.jit import compiled
 from influence_store.protocols import Doubles, Floats
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    F = TypeVar("F", bound=Callable[..., Any])
 
 #: A tile of sources, h × 512 numbers, fits the L2 cache up to h = 200; targets share the threads.
 TILE_TARGETS, TILE_SOURCES = 1024, 512
@@ -84,10 +78,8 @@ def _across(sources: Floats) -> Floats:
     return out
 
 
-def _compiled(function: F) -> F:
-    """`contract` lets multiply and add become one instruction; the order of sums stays."""
-    fast: F = numba.njit(nogil=True, fastmath={"contract"}, error_model="numpy")(function)
-    return fast
+#: `contract` lets multiply and add become one instruction; the order of sums stays.
+_compiled = compiled("contract")
 
 
 @_compiled

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import numba
 import numpy as np
+
+from influence_store.jit import compiled
 
 if TYPE_CHECKING:
     from influence_store.overlap.words import Hashes
@@ -31,7 +32,7 @@ def longest_run(a: Hashes, b: Hashes) -> tuple[int, int]:
     return int(length), int(end - length)
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")  # type: ignore[untyped-decorator]
+@compiled()
 def _jaccard(starts: Ids, values: Hashes, left: Ids, right: Ids, out: Doubles) -> None:
     for k in range(len(left)):
         i, i_end = starts[left[k]], starts[left[k] + 1]
@@ -46,7 +47,7 @@ def _jaccard(starts: Ids, values: Hashes, left: Ids, right: Ids, out: Doubles) -
             out[k] = shared / (size - shared)
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")  # type: ignore[untyped-decorator]
+@compiled()
 def _longest_run(a: Hashes, b: Hashes) -> tuple[int, int]:
     # table[j + 1] = words in the run that ends at a[i] and b[j]; going down keeps the last row's.
     table = np.zeros(len(b) + 1, np.int64)

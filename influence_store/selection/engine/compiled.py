@@ -10,22 +10,19 @@ This module imports numba, which takes its time: import it inside functions.
 from __future__ import annotations
 
 import heapq
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING
 
-import numba
 import numpy as np
 
+from influence_store.jit import compiled
 from influence_store.selection.room import fits, take
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     import numpy.typing as npt
 
     from influence_store.protocols import Doubles, Flags, Floats, Ids
     from influence_store.selection.room import Room
 
-    F = TypeVar("F", bound=Callable[..., Any])
     Ints = npt.NDArray[np.int32]
     Marks = npt.NDArray[np.uint8]
     Eights = npt.NDArray[np.uint64]
@@ -35,18 +32,10 @@ if TYPE_CHECKING:
 DONE, PAUSED, EMPTY = 0, 1, 2
 
 
-def fast(function: F) -> F:
-    """Compiled; sums may be added up in any order."""
-    loose: F = numba.njit(
-        nogil=True, cache=True, error_model="numpy", fastmath={"reassoc", "nsz", "contract"}
-    )(function)
-    return loose
-
-
-def as_written(function: F) -> F:
-    """Compiled without `reassoc`, which would take away what is added for the rounding."""
-    plain: F = numba.njit(nogil=True, cache=True, error_model="numpy")(function)
-    return plain
+#: Sums may be added up in any order.
+fast = compiled("reassoc", "nsz", "contract")
+#: Without `reassoc`, which would take away what is added for the rounding.
+as_written = compiled()
 
 
 @fast

@@ -9,31 +9,25 @@ Everything releases Python's lock. This module imports numba: import it inside f
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
-import numba
 import numpy as np
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
+from influence_store.jit import compiled
 
+if TYPE_CHECKING:
     import numpy.typing as npt
 
     from influence_store.protocols import Floats, Ids
 
-    F = TypeVar("F", bound=Callable[..., Any])
     Ints = npt.NDArray[np.int32]
 
 #: Cosines lie on multiples of 2⁻²², the grid of selection/grid.py at scale 1.
 _STEPS = 4194304.0
 
 
-def _compiled(function: F) -> F:
-    """`reassoc` lets the one sum here, in float64, use vector registers."""
-    fast: F = numba.njit(
-        nogil=True, cache=True, error_model="numpy", fastmath={"reassoc", "contract"}
-    )(function)
-    return fast
+#: `reassoc` lets the one sum here, in float64, use vector registers.
+_compiled = compiled("reassoc", "contract")
 
 
 @_compiled
