@@ -15,6 +15,7 @@ import orjson
 import polars as pl
 from pyroaring import BitMap
 
+from influence_store.counted import agree, counted
 from influence_store.errors import NotFound
 from influence_store.jobs.attributes import FILE, NONE, attributes
 from influence_store.jobs.diff_columns import Shift, shift
@@ -75,12 +76,14 @@ class DiffReport:
     def lines(self) -> list[str]:
         """For people."""
         told = [
-            f"{self.old} → {self.new}: {self.added:,} rows added, {self.removed:,} removed, "
+            f"{self.old} → {self.new}: {counted(self.added, 'row')} added, "
+            f"{self.removed:,} removed, "
             f"{self.kept:,} kept"
         ]
         for one in self.attributes:
             told.append(
-                f"  {plain(one.name)} ({one.values:,} values; rows + added, − removed, = kept)"
+                f"  {plain(one.name)} ({counted(one.values, 'value')}; "
+                f"rows + added, − removed, = kept)"
             )
             for value in one.changed:
                 counts = f"+{value['added']:,} −{value['removed']:,} ={value['kept']:,}"
@@ -89,7 +92,8 @@ class DiffReport:
             told += column.lines()
         for near in self.near:
             told.append(
-                f"  {near.near:,} of {near.compared:,} added rows nearly repeat one of {self.old} "
+                f"  {near.near:,} of {counted(near.compared, 'added row')} "
+                f"{agree(near.near, 'nearly repeats', 'nearly repeat')} one of {self.old} "
                 f"({near.how})"
             )
         if self.added and not self.near:

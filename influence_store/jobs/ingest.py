@@ -16,6 +16,7 @@ import polars as pl
 from pyroaring import BitMap
 from sqlmodel import Session, col, func, select
 
+from influence_store.counted import counted
 from influence_store.errors import InputError, ReadError, UsageError
 from influence_store.ingest import Rejected, read_removed, write_rejects
 from influence_store.ingest.spool import ReadSettings, Spool, spool
@@ -66,20 +67,23 @@ class IngestReport:
     def lines(self) -> list[str]:
         """For people: the new version and where every input row went."""
         name = f"{self.dataset}@{self.version}"
-        refused = [f"  {self.forgotten:,} rows were left out: forgotten on purpose; see `log`"]
-        mended = [f"  {self.restored:,} rows had lost their origin; it was recorded again"]
+        gone = counted(self.forgotten, "row was", "rows were")
+        refused = [f"  {gone} left out: forgotten on purpose; see `log`"]
+        lost = counted(self.restored, "row had lost its", "rows had lost their")
+        mended = [f"  {lost} origin; it was recorded again"]
         if not self.changed:
             known = f"{name} holds all of this already; no new version"
             return [known, *(mended if self.restored else []), *(refused if self.forgotten else [])]
         told = [
-            f"{name}: {self.rows:,} rows ({self.new:,} new, {self.kept:,} kept, "
+            f"{name}: {counted(self.rows, 'row')} ({self.new:,} new, {self.kept:,} kept, "
             f"{self.removed:,} removed)",
-            f"  input: {self.repeated:,} rows known to the dataset, {self.duplicates:,} "
-            f"duplicates, {self.rejected:,} rejected; {self.new_contents:,} contents new to "
-            "the store",
+            f"  input: {counted(self.repeated, 'row')} known to the dataset, "
+            f"{counted(self.duplicates, 'duplicate')}, {self.rejected:,} rejected; "
+            f"{counted(self.new_contents, 'content')} new to the store",
         ]
         if self.removed_unknown:
-            told.append(f"  {self.removed_unknown:,} rows to remove were not in the dataset")
+            unknown = counted(self.removed_unknown, "row to remove was", "rows to remove were")
+            told.append(f"  {unknown} not in the dataset")
         if self.restored:
             told += mended
         if self.forgotten:

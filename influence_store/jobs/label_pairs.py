@@ -15,6 +15,7 @@ import numpy as np
 import polars as pl
 from pyroaring import BitMap
 
+from influence_store.counted import counted
 from influence_store.errors import NotFound, UsageError
 from influence_store.execution import LOCAL, StoreAt, spread
 from influence_store.influence.design import COMPLETE, DESIGNS
@@ -73,10 +74,11 @@ class PairsReport:
         """For people: what the LLM was asked and what it cost."""
         null = f", {self.null:,} null (too long for the LLM)" if self.null else ""
         return [
-            f"{self.method}: {self.sources:,} sources of {self.dataset} × {self.target_rows:,} "
-            f"targets of {self.targets} ({self.design} design)",
-            f"  {self.scored:,} pairs scored{null}, {self.reused:,} known already",
-            f"  {self.llm_passes:,} LLM passes, {self.llm_tokens:,} tokens, {self.seconds:.0f} s "
+            f"{self.method}: {counted(self.sources, 'source')} of {self.dataset} × "
+            f"{counted(self.target_rows, 'target')} of {self.targets} ({self.design} design)",
+            f"  {counted(self.scored, 'pair')} scored{null}, {self.reused:,} known already",
+            f"  {counted(self.llm_passes, 'LLM pass')}, {counted(self.llm_tokens, 'token')}, "
+            f"{self.seconds:.0f} s "
             f"({self.seconds_per_pair:.3f} s per pair)",
         ]
 

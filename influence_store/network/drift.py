@@ -31,6 +31,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from influence_store.counted import agree, counted
+
 if TYPE_CHECKING:
     from influence_store.protocols import Doubles, Flags, Floats, Ids
 
@@ -118,7 +120,8 @@ class Drift:
     def lines(self) -> list[str]:
         """For people: the share, what was to be expected, and how far the rows lie."""
         return [
-            f"{self.outside:,} of {self.rows:,} new rows ({self.share:.0%}) are outside what is "
+            f"{self.outside:,} of {counted(self.rows, 'new row')} ({self.share:.0%}) "
+            f"{agree(self.outside, 'is', 'are')} outside what is "
             f"labelled, {self.expected:.0%} expected (p {_readable(self.p_value)}):",
             f"{self.far:,} lie farther from every labelled source than rows ordinarily do, "
             f"{self.apart:,} farther than rows do that lie so close to each other",
