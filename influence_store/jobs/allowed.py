@@ -133,18 +133,17 @@ def _barred(
         told = f"{counted(n, 'row')} of {version} {agree(n, 'leaks', 'leak')} {aim.version}"
         see = f"see: influence-store leaks {version} --target {aim.version}"
         if question.keep_leaks:
-            notes.append(f"{told} and stay in play; {see}")
+            notes.append(f"{told} and {agree(n, 'stays', 'stay')} in play; {see}")
             continue
         barred["leak"] = barred.get("leak", BitMap()) | found.bits
-        notes.append(f"{told} and are left out; {see}")
+        notes.append(f"{told} and {agree(n, 'is', 'are')} left out; {see}")
     if question.duplicates is not None:
         found_copies = near_duplicates(store, version, executor=executor)
         copies = surplus(store, version, found_copies, question.duplicates)
         barred["near duplicate"] = copies.bits
         notes.append(
-            f"{counted(len(copies.bits), 'near duplicate')} of other rows "
-            f"{agree(len(copies.bits), 'is', 'are')} left out "
-            f"({question.duplicates})"
+            f"{counted(len(copies.bits), 'near duplicate')} of rows that stay "
+            f"{agree(len(copies.bits), 'is', 'are')} left out ({question.duplicates})"
         )
     return barred, tuple(notes)
 

@@ -87,11 +87,20 @@ class DuplicatesReport:
             told.append(f"  {counted(cluster['rows'], 'row')}, for example:")
             told += [f"    {one['sample_id'][:12]}  {one['text']}" for one in cluster["examples"]]
         if self.surplus:
-            told.append(
-                f"select --duplicates {KEEP_FIRST} would leave out {counted(self.surplus, 'row')} "
-                f"(or: {LONGEST}, {HIGHEST}COLUMN)"
-            )
+            told += self._left_out()
         return told
+
+    def _left_out(self) -> Iterator[str]:
+        yield (
+            f"select --duplicates {KEEP_FIRST} would leave out {counted(self.surplus, 'row')} "
+            f"(or: {LONGEST}, {HIGHEST}COLUMN)"
+        )
+        # A chain a ~ b ~ c is one cluster, but c is no copy of a: it stays where only b goes.
+        if more := self.rows_in_clusters - self.surplus - self.clusters:
+            yield (
+                f"  of each cluster one row stays, and {counted(more, 'other')} that "
+                f"{agree(more, 'repeats', 'repeat')} none of the rows that stay"
+            )
 
 
 def duplicates(

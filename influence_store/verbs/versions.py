@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from influence_store.errors import UsageError
+from influence_store.options import Whole
 from influence_store.shell import Context, emit_report, verb, writing_verb
 
 
@@ -13,7 +14,7 @@ from influence_store.shell import Context, emit_report, verb, writing_verb
 @click.argument("new", metavar="D[@V]")
 @click.option(
     "--show",
-    type=click.IntRange(min=0),
+    type=Whole(min=0),
     default=0,
     show_default=True,
     help="Added and removed rows with their texts.",
