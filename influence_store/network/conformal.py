@@ -38,8 +38,6 @@ import warnings
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.sparse import coo_matrix
-from scipy.sparse.csgraph import connected_components
 
 from influence_store import extras
 from influence_store.network.intervals import ConformalInterval
@@ -133,6 +131,9 @@ def _held_together(samples: Ids, folds: Ids) -> Ids:
 
     Folds that judge a sample in common held back the same group.
     """
+    from scipy.sparse import coo_matrix
+    from scipy.sparse.csgraph import connected_components
+
     _, sample = np.unique(samples, return_inverse=True)
     n_folds = int(folds.max(initial=-1)) + 1
     size = n_folds + int(sample.max(initial=-1)) + 1

@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
+from random import uniform
+from time import monotonic, sleep
 from typing import TYPE_CHECKING, TypeVar
 
 from sqlalchemy.exc import DatabaseError, DataError, DBAPIError, OperationalError
-from tenacity import Retrying, stop_after_delay, wait_random_exponential
 
 from influence_store.errors import Forbidden, InputError, IntegrityError, Unreachable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from tenacity import RetryCallState
-
 T = TypeVar("T")
 
 #: How long a transaction is tried again before the database counts as away.
 PATIENCE_SECONDS = 30.0
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.01, 2.0
 
 _CONFLICTS = {"40001", "40P01"}  # serialization failure, deadlock
 _DUPLICATE = "23505"
@@ -31,15 +31,19 @@ _AWAY = {"57P01", "57P02", "57P03", "25P03", "53300"}
 def patiently(work: Callable[[], T], seconds: float | None = None) -> T:
     """The value of `work`, tried again with random pauses while its failure may pass.
 
-    What failed at last is raised as it came.
+    What failed when `seconds` were over is raised as it came; an attempt is never cut short.
     """
-    retrying = Retrying(
-        retry=_may_pass,
-        stop=stop_after_delay(PATIENCE_SECONDS if seconds is None else seconds),
-        wait=wait_random_exponential(multiplier=0.02, max=2),
-        reraise=True,
-    )
-    return retrying(work)
+    start, attempt = monotonic(), 0
+    while True:
+        attempt += 1
+        try:
+            return work()
+        except DBAPIError as error:
+            over = monotonic() - start >= (PATIENCE_SECONDS if seconds is None else seconds)
+            if over or not _may_pass(error, attempt):
+                raise
+        # Random, and longer each time: those that got in each other's way must not meet again.
+        sleep(uniform(0, min(_LONGEST_PAUSE, _FIRST_PAUSE * 2 ** min(attempt, 16))))
 
 
 @contextmanager
@@ -75,18 +79,15 @@ def told() -> Iterator[None]:
         ) from error
 
 
-def _may_pass(attempt: RetryCallState) -> bool:
-    """Conflicts with others, and a server that is about to come back."""
-    error = attempt.outcome.exception() if attempt.outcome else None
-    if not isinstance(error, DBAPIError):
-        return False
+def _may_pass(error: DBAPIError, attempts: int) -> bool:
+    """Conflicts with others, and a server that is about to come back, after so many `attempts`."""
     if not hasattr(error.orig, "sqlstate"):  # SQLite
         return "database is locked" in str(error.orig)
     state = _state(error)
     if state == _DUPLICATE:
         # Of two who looked and then inserted, one may be told so instead of being serialised; the
         # second look decides.
-        return attempt.attempt_number < 3
+        return attempts < 3
     lost = isinstance(error, OperationalError) and (state is None or state.startswith("08"))
     return lost or state in _CONFLICTS | _AWAY
 

@@ -16,7 +16,6 @@ logging.getLogger("lance").setLevel(logging.ERROR)
 
 import lance  # noqa: E402, F401
 import lancedb  # noqa: E402, F401
-import tenacity  # noqa: E402, F401
 from sqlalchemy.orm import configure_mappers  # noqa: E402
 
 import influence_store.cli  # noqa: E402
