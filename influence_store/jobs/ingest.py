@@ -18,7 +18,7 @@ from sqlmodel import Session, col, func, select
 
 from influence_store.counted import counted
 from influence_store.errors import InputError, ReadError, UsageError
-from influence_store.ingest import Rejected, read_removed, write_rejects
+from influence_store.ingest import Rejected, count_reasons, read_removed, write_rejects
 from influence_store.ingest.spool import ReadSettings, Spool, spool
 from influence_store.jobs.tag import check_tag_name
 from influence_store.schema import tables
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from influence_store.store.store import Store
 
 _SHOWN_ERRORS = 20
+_SHOWN_REASONS = 5
 _AS_THEY_ARE = ReadSettings()
 
 
@@ -41,6 +42,7 @@ _AS_THEY_ARE = ReadSettings()
 class IngestReport:
     """What one ingest did. `new_contents` counts texts the whole store had never seen.
 
+    `reject_reasons` counts the rejected records by what is wrong with them, without their values.
     `restored` counts rows of a version that stood whose origin had been lost (see `repair`).
     """
 
@@ -54,6 +56,7 @@ class IngestReport:
     repeated: int
     duplicates: int
     rejected: int
+    reject_reasons: Mapping[str, int]
     removed_unknown: int
     forgotten: int
     new_contents: int
@@ -90,6 +93,10 @@ class IngestReport:
             told += refused
         if self.rejected:
             told.append(f"  the rejected records are in {self.rejects}")
+            why = [*self.reject_reasons.items()]
+            told += [f"    {count:,} × {reason}" for reason, count in why[:_SHOWN_REASONS]]
+            if more := sum(count for _, count in why[_SHOWN_REASONS:]):
+                told.append(f"    {more:,} × other reasons")
         return told
 
 
@@ -219,6 +226,7 @@ def _plan(
         repeated=len(given & before),
         duplicates=spooled.duplicates,
         rejected=len(spooled.rejected),
+        reject_reasons=count_reasons(spooled.rejected),
         removed_unknown=unknown,
         forgotten=int(refused.sum()),
         new_contents=n_fresh,
