@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 #: Values of an attribute that are told, those that changed most.
 _SHOWN_VALUES = 8
-#: A key with so many different values tells rows apart, not groups of them.
+#: More different values are of no use to anybody.
 _MOST_VALUES = 1000
 _LENGTHS = ("prompt_chars", "response_chars")
 
@@ -147,7 +147,7 @@ def _attributes(store: Store, parts: _Parts) -> Iterator[Attribute]:
         counts = frame.group_by("value").agg(
             [(pl.col("part") == part).sum().alias(part) for part in ("added", "removed", "kept")]
         )
-        if name != FILE and counts.height > _MOST_VALUES:
+        if name != FILE and _tells_rows_apart(counts):
             continue
         by_change = (pl.col("added") + pl.col("removed")).alias("change")
         ordered = counts.with_columns(by_change).sort(
@@ -155,6 +155,14 @@ def _attributes(store: Store, parts: _Parts) -> Iterator[Attribute]:
         )
         shown = ordered.drop("change").head(_SHOWN_VALUES).to_dicts()
         yield Attribute(name, counts.height, tuple(shown))
+
+
+def _tells_rows_apart(counts: pl.DataFrame) -> bool:
+    """Whether a key names rows, as an id does, and not groups of them."""
+    named = counts.filter(pl.col("value") != NONE)
+    rows = sum(int(named[part].sum()) for part in ("added", "removed", "kept"))
+    few = named.height <= _SHOWN_VALUES  # of so few nobody can tell
+    return counts.height > _MOST_VALUES or not (few or rows >= 2 * named.height)
 
 
 def _tagged(part: str, values: Iterable[str]) -> pl.DataFrame:
