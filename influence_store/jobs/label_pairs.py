@@ -73,15 +73,15 @@ class PairsReport:
     def lines(self) -> list[str]:
         """For people: what the LLM was asked and what it cost."""
         null = f", {self.null:,} null (too long for the LLM)" if self.null else ""
-        pairs = self.seconds_per_pair * self.scored
-        # What no pair took alone: each row read by itself, and what came before the first pair.
-        rest = f", {self.seconds - pairs:.0f} s besides" if self.seconds - pairs >= 1 else ""
+        # Besides the pairs each row may have been read alone, which `seconds` holds, too.
+        rest = max(0.0, self.seconds - self.seconds_per_pair * self.scored)
+        pace = f" ({self.seconds_per_pair:.3f} s per pair, {rest:.0f} s besides)"
         return [
             f"{self.method}: {counted(self.sources, 'source')} of {self.dataset} × "
             f"{counted(self.target_rows, 'target')} of {self.targets} ({self.design} design)",
             f"  {counted(self.scored, 'pair')} scored{null}, {self.reused:,} known already",
             f"  {counted(self.llm_passes, 'LLM pass')}, {counted(self.llm_tokens, 'token')}, "
-            f"{self.seconds:.0f} s ({self.seconds_per_pair:.3f} s per pair{rest})",
+            f"{self.seconds:.0f} s{pace if self.scored else ''}",
         ]
 
 
