@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
+from influence_store.errors import NotFound
 from influence_store.query import query, relation
+from influence_store.query.views import views
 from influence_store.settings import DEFAULT_STORE
 from influence_store.store.store import Store
 from influence_store.version import __version__
@@ -44,6 +46,8 @@ class InfluenceStore:
     def view(self, name: str) -> Relation:
         """The rows of a view (`demo`, `demo@1`, `samples`, …), to be narrowed and then read.
 
+        NotFound, with the nearest names, for a view that does not exist.
+
         >>> short = store.view("demo").where("prompt_chars < $most", most=10).order_by("prompt")
         >>> short.select("prompt").polars()["prompt"].to_list()
         ['1 + 1?', '2 + 2?']
@@ -55,6 +59,9 @@ class InfluenceStore:
         where (prompt_chars < $most)
         order by prompt
         """
+        offered = views(self._store)
+        if name.lower() not in offered:
+            raise NotFound.named("view", name, offered, hint="see: influence-store status")
         return relation.view(self._store, name)
 
     def selected(self, selection: str) -> Relation:
@@ -69,8 +76,8 @@ class InfluenceStore:
         return {str(version): len(version.bits) for version in self._store.versions()}
 
     def close(self) -> None:
-        """Let go of the catalog."""
-        self._store.database.close()
+        """Let go of the catalog; whatever is asked afterwards is a UsageError."""
+        self._store.database.end()
 
     def __enter__(self) -> InfluenceStore:
         return self

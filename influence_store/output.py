@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from influence_store.counted import counted
 from influence_store.redact import redact
 
 if TYPE_CHECKING:
@@ -89,7 +90,7 @@ def emit_table(table: pa.Table, form: str) -> None:
     else:
         for line in table_lines(frame.columns, frame.rows()):
             click.echo(line)
-        click.echo(f"{frame.height:,} row{'' if frame.height == 1 else 's'}", err=True)
+        click.echo(counted(frame.height, "row"), err=True)
 
 
 def table_lines(columns: list[str], rows: list[tuple[Any, ...]]) -> list[str]:

@@ -25,6 +25,7 @@ import click
 from influence_store.errors import InfluenceStoreError, StorageError, UsageError
 from influence_store.extras import check
 from influence_store.meter import one_verb
+from influence_store.options import Whole
 from influence_store.output import LogFormatter, emit, exact, message
 from influence_store.redact import credentials_in, redact
 from influence_store.settings import DATABASE_VARIABLE
@@ -156,7 +157,7 @@ def writing_verb(function: Callable[..., None]) -> Verb:
 def on_an_engine(function: Callable[..., None]) -> Callable[..., None]:
     """Options of a verb whose work may be done on other machines; see `Context.executor`."""
     for option in (
-        click.option("--workers", type=click.IntRange(min=1), help="Of Ray; default: its cores."),
+        click.option("--workers", type=Whole(min=1), help="Of Ray; default: its cores."),
         click.option("--address", metavar="HOST:PORT|auto", help="A Ray cluster; default: here."),
         click.option(
             "--engine",
@@ -229,7 +230,7 @@ def _set_verbose(_ctx: click.Context, _param: click.Parameter, value: bool) -> N
 
 
 #: A seed that every generator of random numbers takes.
-SEED = click.IntRange(0, 2**32 - 1)
+SEED = Whole(0, 2**32 - 1)
 
 #: For the group itself, so that the flags may also stand before the verb.
 quiet_option = click.option(

@@ -88,6 +88,24 @@ def test_a_condition_cannot_leave_its_place(asked):
         asked.view('demo" where false --').count()
 
 
+def test_a_slip_is_told_where_it_is_made_not_where_it_is_read(asked):
+    with pytest.raises(NotFound, match="no view named 'demmo'; did you mean demo"):
+        asked.view("demmo")
+    for part in ({"size": -1}, {"size": 1, "skip": -1}):
+        with pytest.raises(UsageError, match="both are 0 or more"):
+            asked.view("demo").limit(**part)
+    assert asked.view("demo").limit(0).count() == 0
+
+
+def test_a_closed_store_answers_no_more(asked):
+    rows = asked.view("demo")
+    asked.close()
+    for ask in (rows.count, asked.datasets, lambda: asked.query("select 1")):
+        with pytest.raises(UsageError, match="this store was closed"):
+            ask()
+    asked.close()
+
+
 def test_a_selection_is_found_by_the_beginning_of_its_id_if_it_alone_has_it(asked, store):
     embed(store, store.version("demo"), HashingEmbedder(16), "hashing:16")
     choose(store, "demo", Asked("2", objective="k-center"), {})

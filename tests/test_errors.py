@@ -21,6 +21,8 @@ def test_the_tree_in_the_docstring_is_the_tree():
 def test_not_found_names_the_nearest():
     told = str(NotFound.named("dataset", "suport", ["support", "sales"], hint="see: status"))
     assert told == "no dataset named 'suport'; did you mean support?\n  see: status"
+    far = str(NotFound.named("column", "nope", ["line", "(none)"]))
+    assert far == "no column named 'nope'; known: (none), line"
     assert "there is no dataset yet" in str(NotFound.named("dataset", "x", []))
 
 

@@ -67,6 +67,14 @@ def test_importing_and_asking_for_help_loads_nothing_heavy(code):
     assert told.strip() == "[]"
 
 
+def test_what_only_reads_the_catalog_loads_no_reader_of_tables_and_no_statistics():
+    code = "import influence_store.store.store, influence_store.jobs.status as _, sys\n"
+    code += "print([m for m in ('polars', 'scipy', 'lancedb', 'lance') if m in sys.modules])\n"
+    code += "import influence_store.jobs.outlook, influence_store.query\n"
+    code += "print([m for m in ('scipy', 'lancedb', 'torch') if m in sys.modules])"
+    assert python("-c", code).split("\n")[:2] == ["[]", "[]"]
+
+
 def test_cli_runs_from_a_checkout(tmp_path):
     told = python(str(ROOT / "cli.py"), "--help", cwd=tmp_path, env={"PYTHONPATH": str(ROOT)})
     for verb in ("init", "ingest", "embed", "label", "train", "fill", "query", "select"):

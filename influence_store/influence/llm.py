@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from influence_store.counted import counted
 from influence_store.errors import Incompatible, InputError, UsageError
 from influence_store.extras import require
 from influence_store.influence.model_folder import (
@@ -108,7 +109,7 @@ def _model(transformers: Any, folder: Path, dtype: Any) -> Any:
     if absent:
         # transformers would fill these at random and go on.
         raise InputError(
-            f"{folder} lacks {len(absent)} weights of its model, such as {absent[0]}",
+            f"{folder} lacks {counted(len(absent), 'weight')} of its model, such as {absent[0]}",
             hint="download the model again",
         )
     return model

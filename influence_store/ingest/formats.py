@@ -27,6 +27,14 @@ BOM = b"\xef\xbb\xbf"
 KNOWN = "expected .jsonl .json .csv or .parquet, each also with .gz or .zst"
 
 
+def ending_of(name: str) -> str | None:
+    """The ending by which a file of that name is known to be readable, such as `.csv.gz`."""
+    suffixes = [one.lower() for one in PurePath(name).suffixes]
+    packed = suffixes[-1] if suffixes and suffixes[-1] in _PACKED else ""
+    kind = next(reversed(suffixes[: -1 if packed else None]), "")
+    return kind + packed if kind in _SUFFIX else None
+
+
 def compression_of(name: str, head: bytes) -> Compression:
     """The compression of a file from its name and first bytes; InputError where they disagree."""
     declared = _PACKED.get(PurePath(name.lower()).suffix, "none")

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from influence_store.errors import Forbidden, InputError, NotFound, StorageError
 from influence_store.ingest.compression import Compression, Readable, chunks
-from influence_store.ingest.formats import BOM, Format, compression_of, format_of
+from influence_store.ingest.formats import BOM, KNOWN, Format, compression_of, ending_of, format_of
 from influence_store.ingest.rows import shown
 
 if TYPE_CHECKING:
@@ -135,12 +135,20 @@ def _check_regular(path: Path, name: str) -> None:
             names = (shown(str(one), _LONGEST_NAME) for one in siblings)
             raise NotFound.named("file", name, names) from None
     if stat.S_ISDIR(mode):
-        raise NotFound(f"{name} is a directory, expected a file", hint=f"try: {name}/*.jsonl")
+        raise NotFound(f"{name} is a directory, expected a file", hint=_files_in(path, name))
     if not stat.S_ISREG(mode):
         raise NotFound(
             f"{name} is a pipe or device, expected a file",
             hint=f"to read a stream: … ingest - < {name}",
         )
+
+
+def _files_in(folder: Path, name: str) -> str:
+    """What to type for the files of a folder: a pattern for each ending that can be read."""
+    with _os_errors(name):
+        endings = {ending_of(one.name) for one in folder.iterdir() if one.is_file()}
+    patterns = sorted(f"{name}/*{ending}" for ending in endings if ending)
+    return f"try: {' '.join(patterns)}" if patterns else f"nothing in it can be read; {KNOWN}"
 
 
 @contextmanager

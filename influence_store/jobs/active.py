@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import polars as pl
 
+from influence_store.counted import counted
 from influence_store.errors import InputError, UsageError
 from influence_store.influence.design import check_budget, scatter
 from influence_store.jobs.cells import content_ids
@@ -86,7 +87,8 @@ class ActiveReport:
         told = self.pairs.lines()
         if self.pool != self.sides:
             told.append(
-                f"  chosen among {self.pool[0]:,} targets × {self.pool[1]:,} sources, drawn by "
+                f"  chosen among {counted(self.pool[0], 'target')} × "
+                f"{counted(self.pool[1], 'source')}, drawn by "
                 f"content from {self.sides[0]:,} × {self.sides[1]:,}"
             )
         if self.changes:

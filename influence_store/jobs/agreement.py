@@ -19,6 +19,7 @@ import polars as pl
 from pyroaring import BitMap
 from sqlmodel import col, select
 
+from influence_store.counted import counted
 from influence_store.errors import NotComputed, UsageError
 from influence_store.influence import METHODS
 from influence_store.jobs.cells import content_ids
@@ -74,8 +75,8 @@ class AgreementReport:
         """For people: the noise ceiling of each output, then the other teachers."""
         plan = ", ".join(f"{name} {value}" for name, value in self.plan.items())
         told = [
-            f"{self.method}: {self.asked:,} known pairs of {self.dataset} × {self.targets} asked "
-            f"again{f' ({plan})' if plan else ''}; the labels stay as they are"
+            f"{self.method}: {counted(self.asked, 'known pair')} of {self.dataset} × "
+            f"{self.targets} asked again{f' ({plan})' if plan else ''}; the labels stay as they are"
         ]
         for name, one in self.outputs.items():
             told.append(f"  {name}: {one.line()}")
@@ -85,7 +86,10 @@ class AgreementReport:
                     f"R² {one.r2_ceiling:.3f}"
                 )
         told += [line for other in self.others for line in other.lines()]
-        spent = f"{self.llm_passes:,} LLM passes, {self.llm_tokens:,} tokens, {self.seconds:.0f} s"
+        spent = (
+            f"{counted(self.llm_passes, 'LLM pass')}, {counted(self.llm_tokens, 'token')}, "
+            f"{self.seconds:.0f} s"
+        )
         return [*told, f"  {spent}"]
 
 
@@ -135,7 +139,8 @@ def measure_agreement(
     """
     if pairs < _MIN_PAIRS:
         raise UsageError(
-            f"{pairs} pairs asked again tell nothing, expected at least {_MIN_PAIRS}",
+            f"{counted(pairs, 'pair')} asked again, expected at least {_MIN_PAIRS}: "
+            "fewer tell nothing",
             hint="say --again 200",
         )
     began = time.monotonic()

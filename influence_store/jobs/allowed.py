@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from pyroaring import BitMap
 
+from influence_store.counted import agree, counted
 from influence_store.errors import UsageError
 from influence_store.execution import LOCAL
 from influence_store.jobs.attributes import attributes
@@ -76,8 +77,8 @@ def allowed(store: Store, question: Question, executor: Executor = LOCAL) -> All
     tokens, free = None, len(sids) - len(out)
     limits = Limits(free, barred=_flags(sids, out))
     if question.budget.tokens is not None or question.tokenizer is not None:
-        counted = token_counts(store, question.version, question.tokenizer)
-        tokens, facts["tokens"] = counted.counts, counted.facts()
+        lengths = token_counts(store, question.version, question.tokenizer)
+        tokens, facts["tokens"] = lengths.counts, lengths.facts()
     if question.budget.tokens is not None:
         assert tokens is not None
         most = question.budget.tokens_of(tokens)
@@ -92,8 +93,9 @@ def allowed(store: Store, question: Question, executor: Executor = LOCAL) -> All
         limits = replace(limits, **vars(found))
     if limits.budget and len(start) > limits.budget:
         raise UsageError(
-            f"--budget {question.budget.text} is {limits.budget:,} samples, and {len(start):,} "
-            f"picks of {question.start} stay",
+            f"--budget {question.budget.text} is {counted(limits.budget, 'sample')}, and "
+            f"{counted(len(start), 'pick')} of {question.start} "
+            f"{agree(len(start), 'stays', 'stay')}",
             hint=f"ask for more than {len(start):,}, or leave out --from",
         )
     limits = replace(limits, start=start)
@@ -106,7 +108,8 @@ def _count(question: Question, n: int, free: int) -> int:
     count = question.budget.count(n)
     if count > free and count < n:
         raise UsageError(
-            f"budget {question.budget.text} asks for {count} samples and {free} of {n} may be "
+            f"budget {question.budget.text} asks for {counted(count, 'sample')} and "
+            f"{free} of {n} may be "
             "picked; the others are near duplicates or leaks",
             hint=f"ask for {free} or fewer",
         )
@@ -126,20 +129,21 @@ def _barred(
         found = leaks(store, version, aim.version)
         if not len(found.bits):
             continue
-        told = f"{len(found.bits):,} rows of {version} leak {aim.version}"
+        n = len(found.bits)
+        told = f"{counted(n, 'row')} of {version} {agree(n, 'leaks', 'leak')} {aim.version}"
         see = f"see: influence-store leaks {version} --target {aim.version}"
         if question.keep_leaks:
-            notes.append(f"{told} and stay in play; {see}")
+            notes.append(f"{told} and {agree(n, 'stays', 'stay')} in play; {see}")
             continue
         barred["leak"] = barred.get("leak", BitMap()) | found.bits
-        notes.append(f"{told} and are left out; {see}")
+        notes.append(f"{told} and {agree(n, 'is', 'are')} left out; {see}")
     if question.duplicates is not None:
         found_copies = near_duplicates(store, version, executor=executor)
         copies = surplus(store, version, found_copies, question.duplicates)
         barred["near duplicate"] = copies.bits
         notes.append(
-            f"{len(copies.bits):,} near duplicates of other rows are left out "
-            f"({question.duplicates})"
+            f"{counted(len(copies.bits), 'near duplicate')} of rows that stay "
+            f"{agree(len(copies.bits), 'is', 'are')} left out ({question.duplicates})"
         )
     return barred, tuple(notes)
 
@@ -152,7 +156,10 @@ def _start(store: Store, question: Question, barred: BitMap) -> tuple[Ids, tuple
     stays = np.isin(earlier, question.version.sids) & ~np.isin(earlier, barred.to_array())
     notes: tuple[str, ...] = ()
     if gone := int((~stays).sum()):
-        notes = (f"{gone:,} picks of {question.start} are not in {question.version} or barred",)
+        notes = (
+            f"{counted(gone, 'pick')} of {question.start} {agree(gone, 'is', 'are')} not in "
+            f"{question.version} or barred",
+        )
     return np.searchsorted(question.version.sids, earlier[stays]), notes
 
 

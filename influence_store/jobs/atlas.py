@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import polars as pl
 
+from influence_store.counted import counted
 from influence_store.errors import MissingExtra, StorageError, UsageError
 from influence_store.jobs.embed import embedder_of
 from influence_store.jobs.report_map import components
@@ -47,7 +48,7 @@ class AtlasFolder:
     def lines(self) -> list[str]:
         """For people: it must be served, a browser does not run it from a disk."""
         return [
-            f"atlas of {self.samples:,} samples: {self.path}",
+            f"atlas of {counted(self.samples, 'sample')}: {self.path}",
             f"  see it: python -m http.server --bind 127.0.0.1 --directory {self.path}",
         ]
 

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from influence_store.counted import counted
 from influence_store.errors import Incompatible, IntegrityError, NotFound, UsageError
 from influence_store.jobs.catalog_copy import sealed, snapshot
 from influence_store.jobs.inventory import ADVISORY, CATALOGS, held
@@ -82,8 +83,9 @@ class BackupReport:
         copied = self.copied
         return [
             f"{self.to} is a backup of {self.store}, verified",
-            f"  {copied.files:,} files copied ({copied.bytes:,} bytes), {copied.kept_files:,} "
-            f"were there ({copied.kept_bytes:,} bytes), {self.removed_files:,} removed",
+            f"  {counted(copied.files, 'file')} copied ({copied.bytes:,} bytes), "
+            f"{copied.kept_files:,} were there ({copied.kept_bytes:,} bytes), "
+            f"{self.removed_files:,} removed",
             f"  get it back: influence-store --store NEW restore {self.to}",
         ]
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlmodel import col, select
 
+from influence_store.counted import counted
 from influence_store.jobs.estimators import find_estimator
 from influence_store.jobs.evaluate import VERB as EVALUATE
 from influence_store.network.card import AccuracyCard
@@ -67,7 +68,9 @@ class CardReport:
             *(f"  {line}" for line in card.lines()),
             *(f"  {line}" for line in self._since(card.verdict)),
         ]
-        rows = ", ".join(f"{count:,} rows of {name}" for name, count in self.filled.items())
+        rows = ", ".join(
+            f"{counted(count, 'row')} of {name}" for name, count in self.filled.items()
+        )
         return [*told, plain(f"  filled: {rows or 'nothing yet'}")]
 
     def _where(self) -> str:
@@ -80,12 +83,13 @@ class CardReport:
             rank = one["card"]["spearman"]
             yield plain(
                 f"on {one['dataset']}: {one['verdict']}, rank ρ {rank['mean']:.2f} "
-                f"[{rank['low']:.2f}, {rank['high']:.2f}] by {one['pairs']:,} labels of "
+                f"[{rank['low']:.2f}, {rank['high']:.2f}] by {counted(one['pairs'], 'label')} of "
                 f"{one['method']}"
             )
         for one in self.drift:
             yield plain(
-                f"drift: {one['outside']:,} of the {one['rows']:,} rows new in {one['dataset']} "
+                f"drift: {one['outside']:,} of the {counted(one['rows'], 'row')} new in "
+                f"{one['dataset']} "
                 "are unlike those it was taught on"
             )
 

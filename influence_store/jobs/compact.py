@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 from pyroaring import BitMap
 from sqlmodel import Session, col, func, select
 
+from influence_store.counted import counted
 from influence_store.errors import Fenced
 from influence_store.jobs.rewrite import CELLS, PAIRS, Rewritten, merge_cells, merge_pairs
 from influence_store.progress import progress
@@ -79,8 +80,8 @@ class CompactReport:
             return ["nothing to merge: no column has two small blocks"]
         done = "would become" if self.planned_only else "became"
         told = [
-            f"{self.before:,} blocks {done} {self.after:,} "
-            f"({self.rows:,} rows, {self.bytes / 1e6:,.1f} MB)"
+            f"{counted(self.before, 'block')} {done} {self.after:,} "
+            f"({counted(self.rows, 'row')}, {self.bytes / 1e6:,.1f} MB)"
         ]
         for one in self.columns:
             told.append(

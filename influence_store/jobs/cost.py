@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from pyroaring import BitMap
 
+from influence_store.counted import counted
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -29,7 +31,7 @@ class Part:
 
     def line(self) -> str:
         """For people."""
-        passes = f"{self.llm_passes:,} LLM passes, {self.llm_tokens:,} tokens, "
+        passes = f"{counted(self.llm_passes, 'LLM pass')}, {counted(self.llm_tokens, 'token')}, "
         return (
             f"  {self.name}: {self.cells:,} to compute, {self.known:,} known already; "
             f"{passes if self.llm_passes else ''}{duration(self.seconds)}, "

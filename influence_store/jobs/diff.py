@@ -15,6 +15,7 @@ import orjson
 import polars as pl
 from pyroaring import BitMap
 
+from influence_store.counted import agree, counted
 from influence_store.errors import NotFound
 from influence_store.jobs.attributes import FILE, NONE, attributes
 from influence_store.jobs.diff_columns import Shift, shift
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 
 #: Values of an attribute that are told, those that changed most.
 _SHOWN_VALUES = 8
-#: A key with so many different values tells rows apart, not groups of them.
+#: More different values are of no use to anybody.
 _MOST_VALUES = 1000
 _LENGTHS = ("prompt_chars", "response_chars")
 
@@ -75,12 +76,14 @@ class DiffReport:
     def lines(self) -> list[str]:
         """For people."""
         told = [
-            f"{self.old} → {self.new}: {self.added:,} rows added, {self.removed:,} removed, "
+            f"{self.old} → {self.new}: {counted(self.added, 'row')} added, "
+            f"{self.removed:,} removed, "
             f"{self.kept:,} kept"
         ]
         for one in self.attributes:
             told.append(
-                f"  {plain(one.name)} ({one.values:,} values; rows + added, − removed, = kept)"
+                f"  {plain(one.name)} ({counted(one.values, 'value')}; "
+                f"rows + added, − removed, = kept)"
             )
             for value in one.changed:
                 counts = f"+{value['added']:,} −{value['removed']:,} ={value['kept']:,}"
@@ -89,7 +92,8 @@ class DiffReport:
             told += column.lines()
         for near in self.near:
             told.append(
-                f"  {near.near:,} of {near.compared:,} added rows nearly repeat one of {self.old} "
+                f"  {near.near:,} of {counted(near.compared, 'added row')} "
+                f"{agree(near.near, 'nearly repeats', 'nearly repeat')} one of {self.old} "
                 f"({near.how})"
             )
         if self.added and not self.near:
@@ -143,7 +147,7 @@ def _attributes(store: Store, parts: _Parts) -> Iterator[Attribute]:
         counts = frame.group_by("value").agg(
             [(pl.col("part") == part).sum().alias(part) for part in ("added", "removed", "kept")]
         )
-        if name != FILE and counts.height > _MOST_VALUES:
+        if name != FILE and _tells_rows_apart(counts):
             continue
         by_change = (pl.col("added") + pl.col("removed")).alias("change")
         ordered = counts.with_columns(by_change).sort(
@@ -151,6 +155,14 @@ def _attributes(store: Store, parts: _Parts) -> Iterator[Attribute]:
         )
         shown = ordered.drop("change").head(_SHOWN_VALUES).to_dicts()
         yield Attribute(name, counts.height, tuple(shown))
+
+
+def _tells_rows_apart(counts: pl.DataFrame) -> bool:
+    """Whether a key names rows, as an id does, and not groups of them."""
+    named = counts.filter(pl.col("value") != NONE)
+    rows = sum(int(named[part].sum()) for part in ("added", "removed", "kept"))
+    few = named.height <= _SHOWN_VALUES  # of so few nobody can tell
+    return counts.height > _MOST_VALUES or not (few or rows >= 2 * named.height)
 
 
 def _tagged(part: str, values: Iterable[str]) -> pl.DataFrame:

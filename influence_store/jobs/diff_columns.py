@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from influence_store.counted import counted
+
 if TYPE_CHECKING:
     from influence_store.protocols import Doubles
 
@@ -91,7 +93,7 @@ class Shift:
             if spread.rows:
                 _, low, middle, high, _ = spread.quantiles
                 told.append(
-                    f"    {name:<8} median {middle:.4g} (half of {spread.rows:,} rows in "
+                    f"    {name:<8} median {middle:.4g} (half of {counted(spread.rows, 'row')} in "
                     f"{low:.4g} … {high:.4g})"
                 )
         for name, against, found in (

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from pyroaring import BitMap
 
+from influence_store.counted import counted
 from influence_store.influence import METHODS
 from influence_store.influence.design import grid_shape, source_order
 from influence_store.jobs.cells import content_ids
@@ -68,7 +69,9 @@ class Advice:
 
     def line(self, dataset: str, method: str) -> str:
         """For people: the command that mends it."""
-        more = f"{'at least ' if self.at_least else ''}{self.sources:,} more labelled sources"
+        more = (
+            f"{'at least ' if self.at_least else ''}{counted(self.sources, 'more labelled source')}"
+        )
         chosen = f"{more}, well chosen, would end it"
         if method not in METHODS.entries():
             return f"{chosen}: import more scores of {method}, then train and fill again"

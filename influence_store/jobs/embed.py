@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
+from influence_store.counted import counted
 from influence_store.embedding import embedding_text, open_embedder
 from influence_store.embedding.vectors import UnusableVector
 from influence_store.errors import Incompatible, InputError
@@ -58,9 +59,10 @@ class EmbedReport:
 
     def lines(self) -> list[str]:
         """For people."""
-        cut = f"; {self.truncated:,} texts were longer than it reads" if self.truncated else ""
+        longer = counted(self.truncated, "text was", "texts were")
+        cut = f"; {longer} longer than it reads" if self.truncated else ""
         return [
-            f"{self.dataset}@{self.version}: {self.computed:,} embeddings computed, "
+            f"{self.dataset}@{self.version}: {counted(self.computed, 'embedding')} computed, "
             f"{self.reused:,} reused{cut}",
             f"  {self.embedder}, {self.dim} numbers each, fingerprint {self.fingerprint[:12]}",
         ]

@@ -17,6 +17,7 @@ import polars as pl
 from pyroaring import BitMap
 from sqlmodel import col, select
 
+from influence_store.counted import counted
 from influence_store.errors import Incompatible, InputError, NotComputed, UsageError
 from influence_store.influence import METHODS
 from influence_store.jobs.estimators import find_estimator, is_called
@@ -103,7 +104,8 @@ class EvaluateReport:
             )
         told += [f"  {line}" for line in self.card.lines()]
         if self.seen:
-            told.append(f"  {self.seen:,} pairs have a sample it was taught on: {SEEN} above")
+            seen = counted(self.seen, "pair has", "pairs have")
+            told.append(f"  {seen} a sample it was taught on: {SEEN} above")
         return told
 
 
@@ -316,8 +318,9 @@ def _check_enough(asked: SeedPairs, is_seen: Flags, exam: _Exam) -> None:
     ranked = sum(len(rows) for rows in judged.ranked_rows())
     if ranked < MIN_TARGETS:
         raise InputError(
-            f"{ranked} targets have 3 sources to be ranked by, expected {MIN_TARGETS}: "
-            f"{len(asked)} labels between {exam.version} and {exam.targets}, "
+            f"{counted(ranked, 'target has', 'targets have')} 3 sources to be ranked by, "
+            f"expected {MIN_TARGETS}: "
+            f"{counted(len(asked), 'label')} between {exam.version} and {exam.targets}, "
             f"{int(is_seen.sum())} of them of samples it was taught on",
             hint=_label_hint(exam.method.name, exam.version, exam.targets),
         )

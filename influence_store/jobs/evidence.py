@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from influence_store.counted import counted
 from influence_store.errors import Incompatible
 from influence_store.jobs.allowed import allowed
 from influence_store.jobs.cover import read_cover
@@ -143,7 +144,8 @@ def _weight(stored: StoredSelection, served: Served) -> tuple[float, tuple[str, 
     if stored.row.facts["plan"]["path"] != "representatives":
         return 1.0, ()
     n, looked_at = len(stored.version.bits), len(served.targets)
-    note = f"{looked_at:,} targets were looked at; each stands for {n / looked_at:.1f} of {n:,}"
+    seen = counted(looked_at, "target was", "targets were")
+    note = f"{seen} looked at; each stands for {n / looked_at:.1f} of {n:,}"
     return n / looked_at, (note,)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+from influence_store.counted import counted
 from influence_store.output import plain
 
 if TYPE_CHECKING:
@@ -84,7 +85,7 @@ class WhyIn:
             yield f"     gain {self.gain:.4g}{share}"
         if self.n_served is not None:
             told = f"without it they would lose {self.lost:.4g}"
-            yield f"     serves {self.n_served:,} targets best; {told}"
+            yield f"     serves {counted(self.n_served, 'target')} best; {told}"
             yield from _listed("serves", self.served)
         yield from _listed("most similar ones left out", self.displaced)
 
@@ -114,9 +115,9 @@ class WhyNot:
         """For people."""
         yield f"OUT  {self.sample.told()}"
         yield f"     {self.because}"
-        if self.gain is not None:
+        if self.gain is not None and self.n_raised is not None:
             last = "" if self.last_gain is None else f"; the last pick added {self.last_gain:.4g}"
-            yield f"     would add {self.gain:.4g} to {self.n_raised:,} targets{last}"
+            yield f"     would add {self.gain:.4g} to {counted(self.n_raised, 'target')}{last}"
         if self.expected_rank is not None:
             yield f"     would enter at a budget of about {self.expected_rank:,}"
         if self.ahead:
@@ -148,7 +149,7 @@ class ExplainReport:
         """For people."""
         on = "" if self.kernel == "none" else f" on {self.kernel}"
         head = (
-            f"selection {self.selection}: {self.n_items:,} samples of {self.dataset} by "
+            f"selection {self.selection}: {counted(self.n_items, 'sample')} of {self.dataset} by "
             f"{self.objective}{on}"
         )
         notes = [f"note: {note}" for note in self.notes]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 from pyroaring import BitMap
 
+from influence_store.counted import counted
 from influence_store.exporters import EXPORTERS
 from influence_store.exporters.bundle import LEFT_OUT, MANIFEST, ExportRow
 from influence_store.jobs.samples import read_samples
@@ -44,7 +45,8 @@ class ExportReport:
 
     def lines(self) -> list[str]:
         """For people: of the stanza only the first lines."""
-        told = [f"{self.rows:,} rows of selection {self.selection} as {self.format}: {self.path}"]
+        rows = counted(self.rows, "row")
+        told = [f"{rows} of selection {self.selection} as {self.format}: {self.path}"]
         if self.left_out:
             told.append(
                 f"left out, for the format cannot hold them: {self.left_out:,}; by file, line "

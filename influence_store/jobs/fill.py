@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
+from influence_store.counted import agree, counted
 from influence_store.errors import Incompatible
 from influence_store.execution import LOCAL, StoreAt, spread
 from influence_store.jobs.estimators import find_estimator
@@ -64,7 +65,8 @@ class FillReport:
         """For people."""
         null = f", {self.null:,} null (the LLM cannot read them whole)" if self.null else ""
         return [
-            f"{self.dataset}: {self.filled:,} rows filled, {self.reused:,} had a value{null}",
+            f"{self.dataset}: {counted(self.filled, 'row')} filled, "
+            f"{self.reused:,} had a value{null}",
             f"  estimator {self.estimator}, verdict: {self.verdict}; ran on {self.provider}",
         ]
 
@@ -184,7 +186,8 @@ def require_inputs(store: Store, version: Version, missing: BitMap, trained: Tra
         if lacking:
             raise Incompatible(
                 f"{trained.producer.name} reads {producer.name} "
-                f"({producer.fingerprint[:12]}), which {lacking} rows of {version} do not have",
+                f"({producer.fingerprint[:12]}), which {counted(lacking, 'row')} of {version} "
+                f"{agree(lacking, 'does', 'do')} not have",
                 hint=f"run: influence-store {verb} {version}, with exactly that model",
             )
 

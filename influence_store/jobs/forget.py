@@ -22,6 +22,7 @@ import numpy as np
 from pyroaring import BitMap
 from sqlmodel import Session, col, func, select
 
+from influence_store.counted import counted
 from influence_store.errors import UsageError
 from influence_store.jobs.alone import refuse_others
 from influence_store.jobs.cells import sids_named
@@ -66,10 +67,11 @@ class ForgetReport:
     def lines(self) -> list[str]:
         """For people."""
         if not self.samples:
-            return [f"{len(self.already):,} samples were forgotten before; nothing was changed"]
+            known = counted(len(self.already), "sample was", "samples were")
+            return [f"{known} forgotten before; nothing was changed"]
         removed = ", ".join(f"{n:,} {kind}" for kind, n in self.rows.items())
         told = [
-            f"forgot {len(self.samples):,} samples; rows taken out: {removed}",
+            f"forgot {counted(len(self.samples), 'sample')}; rows taken out: {removed}",
             f"  versions that held them: {', '.join(self.versions) or 'none'}",
         ]
         told += [f"  selection {one} had chosen some of them" for one in self.selections]

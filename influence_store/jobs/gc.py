@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import delete, text
 from sqlmodel import col, select
 
+from influence_store.counted import agree, counted
 from influence_store.jobs.alone import refuse_others
 from influence_store.jobs.delete import unneeded
 from influence_store.jobs.inventory import BALLAST, listing, run_of
@@ -55,7 +56,7 @@ class Heap:
     bytes: int
 
     def __str__(self) -> str:
-        return f"{self.files:,} files, {self.bytes:,} bytes"
+        return f"{counted(self.files, 'file')}, {counted(self.bytes, 'byte')}"
 
 
 @dataclass(frozen=True)
@@ -95,14 +96,21 @@ class GcReport:
         told = [f"{verb} {name}: {heap}" for name, heap in heaps.items() if heap.files]
         told = told or ["nothing to remove"]
         if self.runs_given_up:
-            told.append(f"{self.runs_given_up} runs that died are given up")
+            told.append(
+                f"{counted(self.runs_given_up, 'run that died is', 'runs that died are')} given up"
+            )
         if self.blocks_freed:
             verb = "are" if self.done else "would be"
-            told.append(f"{self.blocks_freed} blocks that nothing stands on {verb} retired now")
+            freed = counted(self.blocks_freed, "block")
+            told.append(f"{freed} that nothing stands on {verb} retired now")
         if self.retired_kept:
-            told.append(f"{self.retired_kept} retired blocks stay: too young, or read by a run")
+            kept = counted(self.retired_kept, "retired block stays", "retired blocks stay")
+            told.append(f"{kept}: too young, or read by a run")
         if self.unknown_tables:
-            told.append(f"{self.unknown_tables} tables of unknown runs stay; see: verify")
+            stay = agree(self.unknown_tables, "stays", "stay")
+            told.append(
+                f"{counted(self.unknown_tables, 'table')} of unknown runs {stay}; see: verify"
+            )
         if not self.done and any(heap.files for heap in heaps.values()):
             told.append("nothing was touched; to do it: influence-store gc --yes")
         return told

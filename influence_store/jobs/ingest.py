@@ -16,8 +16,9 @@ import polars as pl
 from pyroaring import BitMap
 from sqlmodel import Session, col, func, select
 
+from influence_store.counted import counted
 from influence_store.errors import InputError, ReadError, UsageError
-from influence_store.ingest import Rejected, read_removed, write_rejects
+from influence_store.ingest import Rejected, count_reasons, read_removed, write_rejects
 from influence_store.ingest.spool import ReadSettings, Spool, spool
 from influence_store.jobs.tag import check_tag_name
 from influence_store.schema import tables
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from influence_store.store.store import Store
 
 _SHOWN_ERRORS = 20
+_SHOWN_REASONS = 5
 _AS_THEY_ARE = ReadSettings()
 
 
@@ -40,6 +42,7 @@ _AS_THEY_ARE = ReadSettings()
 class IngestReport:
     """What one ingest did. `new_contents` counts texts the whole store had never seen.
 
+    `reject_reasons` counts the rejected records by what is wrong with them, without their values.
     `restored` counts rows of a version that stood whose origin had been lost (see `repair`).
     """
 
@@ -53,6 +56,7 @@ class IngestReport:
     repeated: int
     duplicates: int
     rejected: int
+    reject_reasons: Mapping[str, int]
     removed_unknown: int
     forgotten: int
     new_contents: int
@@ -66,26 +70,33 @@ class IngestReport:
     def lines(self) -> list[str]:
         """For people: the new version and where every input row went."""
         name = f"{self.dataset}@{self.version}"
-        refused = [f"  {self.forgotten:,} rows were left out: forgotten on purpose; see `log`"]
-        mended = [f"  {self.restored:,} rows had lost their origin; it was recorded again"]
+        gone = counted(self.forgotten, "row was", "rows were")
+        refused = [f"  {gone} left out: forgotten on purpose; see `log`"]
+        lost = counted(self.restored, "row had lost its", "rows had lost their")
+        mended = [f"  {lost} origin; it was recorded again"]
         if not self.changed:
             known = f"{name} holds all of this already; no new version"
             return [known, *(mended if self.restored else []), *(refused if self.forgotten else [])]
         told = [
-            f"{name}: {self.rows:,} rows ({self.new:,} new, {self.kept:,} kept, "
+            f"{name}: {counted(self.rows, 'row')} ({self.new:,} new, {self.kept:,} kept, "
             f"{self.removed:,} removed)",
-            f"  input: {self.repeated:,} rows known to the dataset, {self.duplicates:,} "
-            f"duplicates, {self.rejected:,} rejected; {self.new_contents:,} contents new to "
-            "the store",
+            f"  input: {counted(self.repeated, 'row')} known to the dataset, "
+            f"{counted(self.duplicates, 'duplicate')}, {self.rejected:,} rejected; "
+            f"{counted(self.new_contents, 'content')} new to the store",
         ]
         if self.removed_unknown:
-            told.append(f"  {self.removed_unknown:,} rows to remove were not in the dataset")
+            unknown = counted(self.removed_unknown, "row to remove was", "rows to remove were")
+            told.append(f"  {unknown} not in the dataset")
         if self.restored:
             told += mended
         if self.forgotten:
             told += refused
         if self.rejected:
             told.append(f"  the rejected records are in {self.rejects}")
+            why = [*self.reject_reasons.items()]
+            told += [f"    {count:,} × {reason}" for reason, count in why[:_SHOWN_REASONS]]
+            if more := sum(count for _, count in why[_SHOWN_REASONS:]):
+                told.append(f"    {more:,} × other reasons")
         return told
 
 
@@ -215,6 +226,7 @@ def _plan(
         repeated=len(given & before),
         duplicates=spooled.duplicates,
         rejected=len(spooled.rejected),
+        reject_reasons=count_reasons(spooled.rejected),
         removed_unknown=unknown,
         forgotten=int(refused.sum()),
         new_contents=n_fresh,

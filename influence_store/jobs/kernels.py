@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from pyroaring import BitMap
 
+from influence_store.counted import agree, counted
 from influence_store.errors import Incompatible, NotFound
 from influence_store.influence import METHODS
 from influence_store.jobs.cells import how_measured
@@ -84,7 +85,8 @@ class Kernel:
             whose = next((one for one in self.versions if lacking <= one.bits), self.versions[0])
             pool = self.versions[0] if side == "target" else whose
             raise Incompatible(
-                f"{len(lacking)} rows of {whose} have no {side} vector of {self.name}",
+                f"{counted(len(lacking), 'row')} of {whose} "
+                f"{agree(len(lacking), 'has', 'have')} no {side} vector of {self.name}",
                 hint=_label_hint(self.name, pool, whose),
             )
 
@@ -124,7 +126,8 @@ def choose_kernel(
         )
     if name is not None and name.startswith(PREFIX):
         labels, output, unscored = pairs_producer(store, name)
-        told = [f"{unscored} labelled pairs could not be scored: worth 0"] if unscored else []
+        lost = counted(unscored, "labelled pair")
+        told = [f"{lost} could not be scored: worth 0"] if unscored else []
         return Kernel(store, name, labels, embedder, output=output, notes=tuple(told))
     trained = _estimator(store, versions, name, fingerprint)
     if trained is None:
@@ -194,14 +197,14 @@ def _bilinear(
     pool, served = versions[0], versions[1] if versions[1:] else versions[0]
     if targets is None:
         raise Incompatible(
-            f"{len(served.bits)} rows of {served} have no target vector of {name}",
+            f"{len(served.bits):,} rows of {served} have no target vector of {name}",
             hint=_label_hint(name, pool, served),
         )
     known = [one for one in versions if not _missing(store, sources, [one])]
     unmeasured = sum(
         int((~how_measured(store, sources, version.sids)["measured"]).sum()) for version in known
     )
-    note = f"{unmeasured} rows could not be measured by {name}: worth 0 to everybody"
+    note = f"{counted(unmeasured, 'row')} could not be measured by {name}: worth 0 to everybody"
     return Kernel(
         store,
         name,
@@ -238,7 +241,7 @@ def _estimator(
         trained.open(store)  # says what a score is good for instead
     if missing := _missing(store, trained.producer, versions):
         raise Incompatible(
-            f"{name} has no estimate for {missing[1]} rows of {missing[0]}",
+            f"{name} has no estimate for {counted(missing[1], 'row')} of {missing[0]}",
             hint=f"run: influence-store fill {missing[0]} --estimator {name}",
         )
     return trained

@@ -10,6 +10,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from influence_store.counted import counted
 from influence_store.errors import UsageError
 from influence_store.execution import LOCAL
 from influence_store.influence import METHODS
@@ -65,11 +66,12 @@ class RowsReport:
 
     def lines(self) -> list[str]:
         """For people: what the model was asked and what it cost."""
-        told = [f"{self.dataset}: {self.rows:,} rows", *(f"  {note}" for note in self.notes)]
+        told = [f"{self.dataset}: {counted(self.rows, 'row')}"]
+        told += [f"  {note}" for note in self.notes]
         told += [_line(column) for column in self.columns]
         if self.reduced:
             told.append(f"  help for {self.targets}: {', '.join(self.reduced)}")
-        passes = f"{self.llm_passes:,} model passes, {self.llm_tokens:,} tokens"
+        passes = f"{counted(self.llm_passes, 'model pass')}, {counted(self.llm_tokens, 'token')}"
         return [*told, f"  {passes}, {self.seconds:.0f} s", *self._next()]
 
     def _next(self) -> list[str]:

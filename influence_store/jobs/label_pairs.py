@@ -15,6 +15,7 @@ import numpy as np
 import polars as pl
 from pyroaring import BitMap
 
+from influence_store.counted import counted
 from influence_store.errors import NotFound, UsageError
 from influence_store.execution import LOCAL, StoreAt, spread
 from influence_store.influence.design import COMPLETE, DESIGNS
@@ -72,12 +73,15 @@ class PairsReport:
     def lines(self) -> list[str]:
         """For people: what the LLM was asked and what it cost."""
         null = f", {self.null:,} null (too long for the LLM)" if self.null else ""
+        # Besides the pairs each row may have been read alone, which `seconds` holds, too.
+        rest = max(0.0, self.seconds - self.seconds_per_pair * self.scored)
+        pace = f" ({self.seconds_per_pair:.3f} s per pair, {rest:.0f} s besides)"
         return [
-            f"{self.method}: {self.sources:,} sources of {self.dataset} × {self.target_rows:,} "
-            f"targets of {self.targets} ({self.design} design)",
-            f"  {self.scored:,} pairs scored{null}, {self.reused:,} known already",
-            f"  {self.llm_passes:,} LLM passes, {self.llm_tokens:,} tokens, {self.seconds:.0f} s "
-            f"({self.seconds_per_pair:.3f} s per pair)",
+            f"{self.method}: {counted(self.sources, 'source')} of {self.dataset} × "
+            f"{counted(self.target_rows, 'target')} of {self.targets} ({self.design} design)",
+            f"  {counted(self.scored, 'pair')} scored{null}, {self.reused:,} known already",
+            f"  {counted(self.llm_passes, 'LLM pass')}, {counted(self.llm_tokens, 'token')}, "
+            f"{self.seconds:.0f} s{pace if self.scored else ''}",
         ]
 
 

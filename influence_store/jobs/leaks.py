@@ -20,6 +20,7 @@ import pyarrow as pa
 from pyroaring import BitMap
 from sqlmodel import col, select
 
+from influence_store.counted import agree, counted
 from influence_store.errors import UsageError
 from influence_store.jobs.samples import chunks, read_samples
 from influence_store.overlap.leaks import overlap
@@ -134,8 +135,9 @@ class LeakReport:
         }
         signs = [how for how in HOW if how != TWIN or self.told["embedder"]]
         told = [
-            f"{len(self.bits):,} of {self.rows:,} rows of {self.pool} leak "
-            f"{self.matches['target'].n_unique():,} rows of {self.target}",
+            f"{len(self.bits):,} of {counted(self.rows, 'row')} of {self.pool} "
+            f"{agree(len(self.bits), 'leaks', 'leak')} "
+            f"{counted(self.matches['target'].n_unique(), 'row')} of {self.target}",
             *[f"  {counts[how]:,} {shown[how]}" for how in signs],
             *[f"  note: {note}" for note in self._notes()],
         ]
@@ -154,11 +156,12 @@ class LeakReport:
         if template := self.told["template"]:
             yield (
                 f"{template['runs']:,} runs of {SHORT_WORDS} words are boilerplate and count for "
-                f"nothing, e.g. in {template['rows']:,} rows: “{template['commonest']}”"
+                f"nothing, e.g. in {counted(template['rows'], 'row')}: “{template['commonest']}”"
             )
         for n, unjudged in self.told["unjudged"].items():
             if unjudged:
-                yield f"{unjudged:,} target rows have no telling run of {n} words"
+                rows = counted(unjudged, "target row has", "target rows have")
+                yield f"{rows} no telling run of {n} words"
 
 
 def leaks(store: Store, pool: Version, target: Version, guard: Guard | None = None) -> LeakReport:

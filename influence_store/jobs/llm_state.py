@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 from pyroaring import BitMap
 
+from influence_store.counted import counted
 from influence_store.influence.base import BaseState, LlmState
 from influence_store.influence.llm import load_llm
 from influence_store.jobs.samples import chunks, read_samples
@@ -114,8 +115,9 @@ class StateReport:
     def lines(self) -> list[str]:
         """For people."""
         return [
-            f"{self.dataset}: LLM state of {self.computed:,} rows computed, {self.reused:,} known",
-            f"  {self.llm_passes:,} LLM passes, {self.llm_tokens:,} tokens",
+            f"{self.dataset}: LLM state of {counted(self.computed, 'row')} computed, "
+            f"{self.reused:,} known",
+            f"  {counted(self.llm_passes, 'LLM pass')}, {counted(self.llm_tokens, 'token')}",
         ]
 
 

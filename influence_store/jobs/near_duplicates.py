@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from pyroaring import BitMap
 
+from influence_store.counted import agree, counted
 from influence_store.errors import NotFound, UsageError
 from influence_store.execution import LOCAL
 from influence_store.jobs.cells import response_chars
@@ -75,20 +76,31 @@ class DuplicatesReport:
             TWINS: f"have embeddings with cosine ≥ {self.settings['cosine']:g}",
         }
         told = [
-            f"{self.dataset}: {self.rows_in_clusters:,} of {self.rows:,} rows are near duplicates, "
-            f"in {self.clusters:,} clusters ({self.compared:,} rows compared now)",
-            *[f"  {n:,} pairs {kinds[how]}" for how, n in self.edges.items()],
+            f"{self.dataset}: {self.rows_in_clusters:,} of {counted(self.rows, 'row')} "
+            f"{agree(self.rows_in_clusters, 'is a near duplicate', 'are near duplicates')}, "
+            f"in {counted(self.clusters, 'cluster')} "
+            f"({counted(self.compared, 'row')} compared now)",
+            *[f"  {counted(n, 'pair')} {kinds[how]}" for how, n in self.edges.items()],
             *([f"  note: {self.note}"] if self.note else []),
         ]
         for cluster in self.largest:
-            told.append(f"  {cluster['rows']:,} rows, for example:")
+            told.append(f"  {counted(cluster['rows'], 'row')}, for example:")
             told += [f"    {one['sample_id'][:12]}  {one['text']}" for one in cluster["examples"]]
         if self.surplus:
-            told.append(
-                f"select --duplicates {KEEP_FIRST} would leave out {self.surplus:,} rows "
-                f"(or: {LONGEST}, {HIGHEST}COLUMN)"
-            )
+            told += self._left_out()
         return told
+
+    def _left_out(self) -> Iterator[str]:
+        yield (
+            f"select --duplicates {KEEP_FIRST} would leave out {counted(self.surplus, 'row')} "
+            f"(or: {LONGEST}, {HIGHEST}COLUMN)"
+        )
+        # A chain a ~ b ~ c is one cluster, but c is no copy of a: it stays where only b goes.
+        if more := self.rows_in_clusters - self.surplus - self.clusters:
+            yield (
+                f"  of each cluster one row stays, and {counted(more, 'other')} that "
+                f"{agree(more, 'repeats', 'repeat')} none of the rows that stay"
+            )
 
 
 def duplicates(

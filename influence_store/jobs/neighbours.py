@@ -20,6 +20,7 @@ import numpy as np
 import pyarrow as pa
 from pyroaring import BitMap
 
+from influence_store.counted import agree, counted
 from influence_store.errors import Incompatible
 from influence_store.schema import tables
 from influence_store.schema.identity import fingerprint
@@ -68,7 +69,8 @@ def neighbours(
     """
     if lacking := len(store.missing(version, embedder)):
         raise Incompatible(
-            f"{lacking} rows of {version} have no vector of {embedder.name}",
+            f"{counted(lacking, 'row')} of {version} {agree(lacking, 'has', 'have')} no vector "
+            f"of {embedder.name}",
             hint=f"run: influence-store embed {version}, with exactly that embedder",
         )
     wanted = {"of": embedder.fingerprint, "dataset": version.dataset, "k": k, "seed": seed}

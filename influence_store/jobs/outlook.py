@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlmodel import Session, col, func, select
 
+from influence_store.counted import counted
 from influence_store.jobs.ask_again import select_command, what_is_asked
 from influence_store.jobs.cost import duration
 from influence_store.jobs.estimators import KIND as ESTIMATE
@@ -72,7 +73,7 @@ class Item:
         if self.why:
             told += f", {self.why}"
         if self.missing and self.seconds is not None:
-            passes = f"{self.llm_passes:,} LLM passes, " if self.llm_passes else ""
+            passes = f"{counted(self.llm_passes, 'LLM pass')}, " if self.llm_passes else ""
             told += f"; about {passes}{duration(self.seconds)}"
         elif self.missing:
             told += "; what that costs is not known yet"
@@ -105,7 +106,8 @@ class Outlook:
                 ]
                 continue
             fresh = sum(one.state == "fresh" for one in items)
-            told.append(f"  {name}: {fresh} of {len(items)} columns and selections are fresh")
+            what = counted(len(items), "column or selection is", "columns and selections are")
+            told.append(f"  {name}: {fresh} of {what} fresh")
             for one in items:
                 if one.state != "fresh":
                     told += one.lines()
@@ -156,7 +158,7 @@ def _column(
     state = "missing" if missing else "fresh"
     if producer.kind == ESTIMATE and (new := since.get(producer.id or 0, 0)):
         state = "stale"
-        labels = f"{new:,} labels came since it was trained"
+        labels = f"{counted(new, 'label')} came since it was trained"
         why = f"{labels}, {why}" if why else labels
         command = f"influence-store train {version.dataset} --name {producer.name}"
     pace = paces.get(producer.fingerprint)

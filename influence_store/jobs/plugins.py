@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from influence_store.counted import agree, counted
 from influence_store.embedding import EMBEDDERS, open_embedder
 from influence_store.errors import Incompatible, NotFound, UsageError
 from influence_store.exporters import EXPORTERS
@@ -65,7 +66,8 @@ class PluginsReport:
             told.append(f"  built in: {', '.join(built_in)}")
             told += [f"  {_line(row)}" for row in rows if not row["built_in"] or row["problem"]]
         broken = sum(bool(row["problem"]) for row in self.rows)
-        return [*told, f"{len(self.rows)} names, {broken} of them do not load"]
+        fail = agree(broken, "does", "do")
+        return [*told, f"{counted(len(self.rows), 'name')}, {broken} of them {fail} not load"]
 
 
 @dataclass(frozen=True)

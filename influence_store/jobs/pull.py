@@ -17,6 +17,7 @@ import polars as pl
 import pyarrow as pa
 from pyroaring import BitMap
 
+from influence_store.counted import counted
 from influence_store.errors import NotFound, UsageError
 from influence_store.jobs.estimators import is_called
 from influence_store.jobs.pull_dataset import DatasetPulled, pull_dataset
@@ -72,11 +73,14 @@ class PullReport:
     def lines(self) -> list[str]:
         """For people."""
         told = [*self.texts.lines()] if self.texts else []
-        told.append(f"{self.source}: {self.shared:,} samples are in both stores")
+        told.append(
+            f"{self.source}: {counted(self.shared, 'sample is', 'samples are')} in both stores"
+        )
         for one in self.columns:
             known = f", {one.known:,} were here" if one.known else ""
             told.append(
-                f"  {one.kind} {one.name} ({one.fingerprint[:12]}): {one.pulled:,} facts{known}"
+                f"  {one.kind} {one.name} ({one.fingerprint[:12]}): "
+                f"{counted(one.pulled, 'fact')}{known}"
             )
         told += [one.line() for one in self.estimators]
         if self.saved:

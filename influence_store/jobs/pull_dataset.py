@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, get_args
 import orjson
 from pyroaring import BitMap
 
+from influence_store.counted import counted
 from influence_store.errors import IntegrityError, UsageError
 from influence_store.ingest import Row
 from influence_store.ingest.spool import spool_records
@@ -60,13 +61,15 @@ class DatasetPulled:
         """For people."""
         name = f"{self.dataset}@{self.version}"
         told = [
-            f"{name}: {self.rows:,} rows of {self.source} with their texts ({self.new:,} new, "
-            f"{self.removed:,} removed); {self.new_contents:,} contents new to the store"
+            f"{name}: {counted(self.rows, 'row')} of {self.source} with their texts "
+            f"({self.new:,} new, "
+            f"{self.removed:,} removed); {counted(self.new_contents, 'content')} new to the store"
             if self.changed
             else f"{name} holds all rows of {self.source} already; no new version"
         ]
         if self.forgotten:
-            told.append(f"  {self.forgotten:,} rows were left out: forgotten on purpose; see `log`")
+            gone = counted(self.forgotten, "row was", "rows were")
+            told.append(f"  {gone} left out: forgotten on purpose; see `log`")
         return told
 
 

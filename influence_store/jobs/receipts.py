@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from influence_store.counted import counted
 from influence_store.durable import replace_file
 from influence_store.errors import IntegrityError, NotFound, StorageError, UsageError
 from influence_store.jobs.allowed import allowed
@@ -60,7 +61,8 @@ class ReceiptReport:
     def lines(self) -> list[str]:
         """For people."""
         return [
-            f"receipt of selection {self.selection}, {self.samples:,} samples: {self.path}",
+            f"receipt of selection {self.selection}, {counted(self.samples, 'sample')}: "
+            f"{self.path}",
             f"  sha256 {self.digest}",
             f"  check it: influence-store verify --selection {self.path}",
         ]

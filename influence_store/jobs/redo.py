@@ -6,6 +6,7 @@ import shlex
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from influence_store.counted import counted
 from influence_store.jobs.affected import affected, versions_of
 from influence_store.output import plain
 from influence_store.schema.catalog import Artifact
@@ -39,8 +40,8 @@ class Loss:
 
     def lines(self) -> Iterator[str]:
         """For people."""
-        cost = f", about {self.llm_passes:,} LLM passes" if self.llm_passes else ""
-        yield f"lost: {self.what}, {self.rows:,} rows{cost}"
+        cost = f", about {counted(self.llm_passes, 'LLM pass')}" if self.llm_passes else ""
+        yield f"lost: {self.what}, {counted(self.rows, 'row')}{cost}"
         if self.affects:
             more = f" and {len(self.affects) - 8} more" if len(self.affects) > 8 else ""
             yield f"  affects {', '.join(self.affects[:8])}{more}"

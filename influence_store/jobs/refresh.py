@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from influence_store.counted import counted
 from influence_store.errors import Incompatible
 from influence_store.jobs.drift import measure_drift
 from influence_store.jobs.embed import embed
@@ -55,8 +56,8 @@ class Plan:
     def lines(self, word: str) -> list[str]:
         """For people, `word` being planned or done; empty where no producer is active."""
         waiting = [
-            f"  {name} is not filled: {count:,} rows need an LLM pass first; run: "
-            "influence-store label DATASET --method llm-state"
+            f"  {name} is not filled: {counted(count, 'row needs', 'rows need')} an LLM pass "
+            "first; run: influence-store label DATASET --method llm-state"
             for name, count in self.waiting.items()
         ]
         active = self.embeddings or self.fills or self.waiting
@@ -67,8 +68,8 @@ class Plan:
         """For people, in one line."""
         facts = self.facts()
         return (
-            f"{facts['embeddings']} embeddings, {facts['fills']} fills, "
-            f"{facts['llm_passes']} LLM passes"
+            f"{counted(facts['embeddings'], 'embedding')}, {counted(facts['fills'], 'fill')}, "
+            f"{counted(facts['llm_passes'], 'LLM pass')}"
         )
 
 

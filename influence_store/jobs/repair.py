@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import delete
 from sqlmodel import col
 
+from influence_store.counted import counted
 from influence_store.errors import Fenced, NotFound
 from influence_store.jobs.backup import opened
 from influence_store.jobs.inspect_all import inspect_all
@@ -64,8 +65,8 @@ class RepairReport:
         verb = "moved to" if self.done else "would move to"
         if self.blocks or self.files:
             told.append(
-                f"{verb} {self.quarantine}: {len(self.blocks)} damaged blocks, "
-                f"{len(self.files)} other files"
+                f"{verb} {self.quarantine}: {counted(len(self.blocks), 'damaged block')}, "
+                f"{counted(len(self.files), 'other file')}"
             )
         told += [f"  {plain(path)}" for path in [*self.blocks, *self.files]]
         for loss in self.losses:

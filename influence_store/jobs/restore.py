@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlmodel import func, select
 
+from influence_store.counted import counted
 from influence_store.errors import NotFound, UsageError
 from influence_store.jobs.backup import opened, transfer
 from influence_store.jobs.catalog_copy import copy_rows
@@ -49,7 +50,7 @@ class RestoreReport:
         brought = self.copied.files + self.copied.kept_files
         return [
             f"{self.store} is what {self.of} was when it was backed up",
-            f"  {brought:,} files, {self.copied.bytes + self.copied.kept_bytes:,} bytes",
+            f"  {counted(brought, 'file')}, {self.copied.bytes + self.copied.kept_bytes:,} bytes",
             *self.verified.lines(),
         ]
 
@@ -93,7 +94,7 @@ class RestorePlan:
         """For people."""
         return [
             f"{self.store} would be what {self.of} was when it was backed up",
-            f"  {self.files:,} files, {self.bytes:,} bytes to bring",
+            f"  {counted(self.files, 'file')}, {self.bytes:,} bytes to bring",
         ]
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from influence_store.counted import counted
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
@@ -52,7 +54,7 @@ class SelectReport:
         on = "" if self.kernel == "none" else f" on {self.kernel}"
         head = [
             *[f"note: {note}" for note in self.notes],
-            f"selection {self.id}: {self.n_items:,} samples of {self.dataset} by "
+            f"selection {self.id}: {counted(self.n_items, 'sample')} of {self.dataset} by "
             f"{self.objective}{on}{known}",
         ]
         told = self.stored["baselines"]
@@ -81,7 +83,7 @@ class SelectReport:
             leaks = self.stored["with_leaks"]
             yield (
                 f"  value {leaks['without']:.4g} without leaks; {leaks['value']:.4g} with "
-                f"{leaks['leaks_picked']:,} leaked rows among the picks"
+                f"{counted(leaks['leaks_picked'], 'leaked row')} among the picks"
             )
 
     def _rivals(self, told: Mapping[str, Any]) -> Iterator[str]:
@@ -92,7 +94,8 @@ class SelectReport:
         yield f"  way from random (0) to this selection (1): {', '.join(rivals)}"
         if told["left_out"]:
             yield f"  not compared: {'; '.join(told['left_out'])}"
-        yield f"  {told['nonzero_gain_picks']:,} of {self.n_items:,} picks gained something"
+        picks = counted(self.n_items, "pick")
+        yield f"  {told['nonzero_gain_picks']:,} of {picks} gained something"
 
     def _coverage(self, told: Mapping[str, Any]) -> Iterator[str]:
         """Of a selector: where coverage by cosine puts its picks."""

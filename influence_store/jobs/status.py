@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlmodel import Session, col, func, select
 
+from influence_store.counted import agree, counted
 from influence_store.jobs.rewrite import CELLS, PAIRS
 from influence_store.output import moment, plain
 from influence_store.schema.catalog import (
@@ -63,10 +64,11 @@ class StatusReport:
 
     def lines(self) -> list[str]:
         """For people."""
-        told = [f"{self.store}: {self.contents:,} distinct samples"]
+        told = [f"{self.store}: {counted(self.contents, 'distinct sample')}"]
         for dataset in self.datasets:
             told += _dataset_lines(dataset)
-        told.append(f"{self.estimators} estimators, {self.selections} selections")
+        estimators = counted(self.estimators, "estimator")
+        told.append(f"{estimators}, {counted(self.selections, 'selection')}")
         told += [_held_line(run) for run in self.working]
         for run in self.interrupted:
             told.append(f"interrupted: {run['verb']} {run['scope']}; run it again to go on")
@@ -75,14 +77,17 @@ class StatusReport:
             told.append(f"{name} lies in {one['blocks']:,} blocks; run: influence-store compact")
         if self.retired_blocks:
             size = f"{self.retired_bytes / 1e6:,.1f} MB"
-            told.append(f"{self.retired_blocks:,} replaced blocks ({size}) wait for: gc")
+            waits = agree(self.retired_blocks, "waits", "wait")
+            told.append(
+                f"{counted(self.retired_blocks, 'replaced block')} ({size}) {waits} for: gc"
+            )
         if not self.datasets:
             told.append("next: influence-store ingest FILE --dataset NAME")
         return told
 
 
 def _dataset_lines(dataset: dict[str, Any]) -> list[str]:
-    told = [f"  {dataset['dataset']}@{dataset['version']}  {dataset['rows']:,} rows"]
+    told = [f"  {dataset['dataset']}@{dataset['version']}  {counted(dataset['rows'], 'row')}"]
     if tags := dataset["tags"]:
         named = ", ".join(f"{plain(one['name'])} = @{one['version']}" for one in tags)
         told.append(f"    tags: {named}")
@@ -90,7 +95,7 @@ def _dataset_lines(dataset: dict[str, Any]) -> list[str]:
         lacking = f", {column['missing']:,} missing" if column["missing"] else ""
         told.append(f"    {column['kind']} {column['name']}{lacking or ': complete'}")
     for column in dataset["measured"]:
-        rows = f"{column['rows']:,} of {dataset['rows']:,} rows"
+        rows = f"{column['rows']:,} of {counted(dataset['rows'], 'row')}"
         told.append(f"    {column['kind']} {column['name']}: {rows}")
     for drift in dataset["drift"]:
         told.append(

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from influence_store.counted import counted
 from influence_store.errors import UsageError
 from influence_store.jobs.kernels import choose_kernel
 from influence_store.output import table_lines
@@ -103,7 +104,7 @@ def two_targets(
     """The Pareto frontier of two targets at one budget; UsageError unless there are two."""
     if len(targets) != 2:
         raise UsageError(
-            f"found {len(targets)} targets; a frontier is between two",
+            f"found {counted(len(targets), 'target')}; a frontier is between two",
             hint=f"influence-store frontier {version} --target A --target B --budget 10%",
         )
     n_items = budget_count(budget, len(version.bits))

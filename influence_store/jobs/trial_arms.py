@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from influence_store.counted import counted
 from influence_store.errors import Incompatible, UsageError
 from influence_store.jobs.cells import content_ids, response_chars
 from influence_store.jobs.kernels import COSINE, choose_kernel
@@ -76,7 +77,7 @@ def trial_arms(
         rows = np.sort(one.sids[np.isin(one.sids, pool)])
         if len(rows) < 2:
             raise UsageError(
-                f"selection {one.row.id} has {len(rows)} rows that can be trained on",
+                f"selection {one.row.id} has {counted(len(rows), 'row')} that can be trained on",
                 hint="select more, or leave it out",
             )
         made.append(Arm(SELECTION, one.row.id, tuple((rows,) for _ in seeds)))

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from influence_store.counted import counted
 from influence_store.jobs.trial_cells import KIND, read_measured
 from influence_store.output import table_lines
 from influence_store.trial.arms import FULL, RANDOM, SELECTION
@@ -245,6 +246,7 @@ def _lines(one: Comparison) -> list[str]:
     runs = f"; in {p['runs_better']} of {p['runs']} runs" if p["runs"] > 1 else ""
     return [
         told,
-        f"  better on {p['better']:,} of {p['samples']:,} held-out rows, worse on {p['worse']:,} "
+        f"  better on {p['better']:,} of {counted(p['samples'], 'held-out row')}, "
+        f"worse on {p['worse']:,} "
         f"(sign test p = {p['p_sign']:.2g}){runs}",
     ]

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from pyroaring import BitMap
 
+from influence_store.counted import agree, counted
 from influence_store.errors import UsageError
 from influence_store.jobs.cells import content_ids
 from influence_store.jobs.leaks import leaks
@@ -51,7 +52,10 @@ class TrialRows:
                 hint="name another dataset: --holdout D",
             )
         left = len(self.pool) - len(pool)
-        told = (f"{left:,} rows of the pool cannot be trained on and are in no arm",)
+        told = (
+            f"{counted(left, 'row')} of the pool cannot be trained on and "
+            f"{agree(left, 'is', 'are')} in no arm",
+        )
         notes = (*self.notes, *(told if left else ()))
         gone = len(self.held) - len(held)
         return replace(self, pool=pool, held=held, unusable=gone, notes=notes)

@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from influence_store.counted import agree, counted
 from influence_store.errors import IntegrityError
 from influence_store.execution import LOCAL
 from influence_store.jobs.affected import affected
@@ -82,18 +83,23 @@ class VerifyStoreReport:
         """For people: at most twenty problems, and how many there are."""
         looked = "every byte and value" if self.deep else "sizes and row counts"
         told = [
-            f"{self.store}: {self.blocks:,} blocks and {self.artifacts:,} artifacts in "
-            f"{self.files:,} files, {self.bytes:,} bytes; {looked} compared"
+            f"{self.store}: {counted(self.blocks, 'block')} and "
+            f"{counted(self.artifacts, 'artifact')} in {counted(self.files, 'file')}, "
+            f"{self.bytes:,} bytes; {looked} compared"
         ]
         for problem in self.problems[:_SHOWN]:
             told += problem.lines()
         if len(self.problems) > _SHOWN:
             told.append(f"… and {len(self.problems) - _SHOWN} more; all of them: verify --json")
         if self.leftover_files:
-            told.append(f"{self.leftover_files:,} files are nobody's; see: influence-store gc")
+            files = counted(self.leftover_files, "file is", "files are")
+            told.append(f"{files} nobody's; see: influence-store gc")
         if self.foreign_files:
-            told.append(f"{self.foreign_files:,} files beside the store's own were not looked at")
-        told.append(f"{len(self.problems):,} problems" if self.problems else "no problems")
+            told.append(
+                f"{counted(self.foreign_files, 'file')} beside the store's own "
+                f"{agree(self.foreign_files, 'was', 'were')} not looked at"
+            )
+        told.append(counted(len(self.problems), "problem") if self.problems else "no problems")
         return told
 
     def check(self) -> None:
@@ -101,7 +107,8 @@ class VerifyStoreReport:
         if self.problems:
             first = self.problems[0]
             raise IntegrityError(
-                f"{len(self.problems)} problems in {self.store}, the first: {plain(first.where)}",
+                f"{counted(len(self.problems), 'problem')} in {self.store}, the first: "
+                f"{plain(first.where)}",
                 hint=first.mend,
             )
 

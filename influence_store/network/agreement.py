@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from influence_store.counted import counted
 from influence_store.network.figures import per_target, r_squared, spearman
 from influence_store.network.intervals import Interval, interval
 from influence_store.network.judged import Pairs
@@ -68,10 +69,10 @@ class Agreement:
             "no target with 3 labels to rank"
             if self.spearman is None
             else f"rank ρ {self.spearman.mean:.3f} [{self.spearman.low:.2f}, "
-            f"{self.spearman.high:.2f}] over {self.ranked_targets} targets"
+            f"{self.spearman.high:.2f}] over {counted(self.ranked_targets, 'target')}"
         )
         return (
-            f"{self.pairs:,} pairs, {rank}, R² {self.r2:.3f}, difference "
+            f"{counted(self.pairs, 'pair')}, {rank}, R² {self.r2:.3f}, difference "
             f"{self.mean_difference:+.2g} ± {self.sd_difference:.2g}"
         )
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+from influence_store.counted import counted
 from influence_store.network.figures import Figures
 from influence_store.network.intervals import ConformalInterval, Interval
 
@@ -174,8 +175,8 @@ class AccuracyCard:
         gains = "".join(f"{f'gain {share:.0%}':>10}" for share in shares)
         out = [
             f"{self.network}: {self.verdict}",
-            f"{self.own.pairs:,} predictions for pairs unseen on both sides, "
-            f"{self.own.ranked_targets} targets",
+            f"{counted(self.own.pairs, 'prediction')} for pairs unseen on both sides, "
+            f"{counted(self.own.ranked_targets, 'target')}",
             f"{'':24}{'R²':>8}{'rank ρ':>8}{f'top {k}':>8}{gains}{'additive':>10}",
         ]
         for name, one in rows:

@@ -31,6 +31,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from influence_store.counted import agree, counted
+
 if TYPE_CHECKING:
     from influence_store.protocols import Doubles, Flags, Floats, Ids
 
@@ -117,11 +119,14 @@ class Drift:
 
     def lines(self) -> list[str]:
         """For people: the share, what was to be expected, and how far the rows lie."""
+        both = self.far + self.apart - self.outside
         return [
-            f"{self.outside:,} of {self.rows:,} new rows ({self.share:.0%}) are outside what is "
+            f"{self.outside:,} of {counted(self.rows, 'new row')} ({self.share:.0%}) "
+            f"{agree(self.outside, 'is', 'are')} outside what is "
             f"labelled, {self.expected:.0%} expected (p {_readable(self.p_value)}):",
-            f"{self.far:,} lie farther from every labelled source than rows ordinarily do, "
-            f"{self.apart:,} farther than rows do that lie so close to each other",
+            f"{self.far:,} {agree(self.far, 'is', 'are')} far from every labelled source; "
+            f"{self.apart:,} {agree(self.apart, 'is', 'are')} close to each other, with no "
+            f"labelled source among them{f'; {both:,} of these are both' if both else ''}",
             f"median cosine distance to the nearest labelled source: {self.median:.2f}, of rows "
             f"the labels were drawn from {self.reference_median:.2f}",
         ]

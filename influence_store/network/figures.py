@@ -118,7 +118,7 @@ def per_target(pairs: Pairs, predicted: Gains, rank: Callable[[Gains, Gains], Ga
 
 def spearman(truth: Gains, predicted: Gains) -> Gains:
     """Pearson correlation of average ranks, row by row: (r, k), (r, k) → (r,)."""
-    from scipy.stats import rankdata  # takes a second
+    from scipy.stats import rankdata  # half a second, which who only reads figures need not pay
 
     middle = (truth.shape[1] + 1) / 2
     a, b = rankdata(truth, axis=1) - middle, rankdata(predicted, axis=1) - middle
@@ -142,11 +142,11 @@ def without_effects(pairs: Pairs, values: Gains) -> tuple[Gains, float]:
 
     On a complete block this is double centring. R² of equal values is 1: no row differs.
     """
-    from scipy import sparse
+    from scipy.sparse import csr_matrix
     from scipy.sparse.linalg import lsqr
 
     row, column, p = pairs.rows, pairs.columns, len(values)
-    design = sparse.csr_matrix(
+    design = csr_matrix(
         (np.ones(2 * p), (np.tile(np.arange(p), 2), np.concatenate([row, row.max() + 1 + column])))
     )
     centred = values - values.mean()

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from influence_store.counted import counted
 from influence_store.errors import InputError, NotFound
 from influence_store.network import score_net
 from influence_store.network.features import Features
@@ -105,8 +106,8 @@ def _check(labels: SeedScores) -> None:
     """Fail in the first second, not after the fits."""
     if len(labels) < MIN_SAMPLES:
         raise InputError(
-            f"{len(labels)} samples have a usable score, expected at least {MIN_SAMPLES} "
-            f"(dropped: {dict(labels.dropped) or 'nothing'})",
+            f"{counted(len(labels), 'sample has', 'samples have')} a usable score, "
+            f"expected at least {MIN_SAMPLES} (dropped: {dict(labels.dropped) or 'nothing'})",
             hint="label more rows: influence-store label … --rows 500",
         )
     if np.ptp(labels.values) == 0:

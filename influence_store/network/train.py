@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from influence_store.counted import counted
 from influence_store.errors import InputError
 from influence_store.network import NETWORKS
 from influence_store.network.card import AccuracyCard
@@ -155,9 +156,11 @@ def _behind(differences: Gains) -> bool:
 def _check(labels: SeedPairs, splits: Sequence[Fold]) -> None:
     """Fail in the first second, not after the fits."""
     facts = labels.facts() if len(labels) else {"targets": 0, "sources": 0}
+    targets = counted(int(facts["targets"]), "target")
+    sources = counted(int(facts["sources"]), "source")
     if facts["targets"] < 2 or facts["sources"] < 2:
         raise InputError(
-            f"labels cover {facts['targets']} targets and {facts['sources']} sources, "
+            f"labels cover {targets} and {sources}, "
             f"expected at least 2 of each (dropped: {dict(labels.dropped) or 'nothing'})",
             hint="label more pairs: influence-store label … --pairs 2000",
         )
@@ -171,7 +174,7 @@ def _check(labels: SeedPairs, splits: Sequence[Fold]) -> None:
         fitted, asked = labels.values[fold.fit], labels.take(fold.quadrants["Q4"])
         if len(fitted) < 2 or np.ptp(fitted) == 0:
             raise InputError(
-                f"{len(labels)} pairs of {facts['targets']} targets × {facts['sources']} sources "
+                f"{counted(len(labels), 'pair')} of {targets} × {sources} "
                 "are too few: with some samples kept back, nothing is left to fit",
                 hint="label more pairs: influence-store label … --pairs 2000",
             )
@@ -179,8 +182,8 @@ def _check(labels: SeedPairs, splits: Sequence[Fold]) -> None:
         ranked.update(t for at in judged.ranked_rows() for t in asked.targets[at[:, 0]].tolist())
     if len(ranked) < MIN_TARGETS:
         raise InputError(
-            f"{len(ranked)} targets have 3 unseen sources to be ranked by, expected {MIN_TARGETS}: "
-            f"{len(labels)} pairs of {facts['targets']} targets × {facts['sources']} sources",
+            f"{counted(len(ranked), 'target has', 'targets have')} 3 unseen sources to be ranked "
+            f"by, expected {MIN_TARGETS}: {counted(len(labels), 'pair')} of {targets} × {sources}",
             hint="label fewer targets with more sources each: at least 20 × 20",
         )
 

@@ -15,8 +15,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from pyroaring import BitMap
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -98,6 +96,9 @@ class Surplus:
 
 def clusters(edges: Edges) -> Clusters:
     """The connected components of `edges`."""
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
     sids, places = np.unique(np.concatenate([edges.a, edges.b]), return_inverse=True)
     a, b = np.split(places, 2)
     graph = coo_array((np.ones(len(a), np.int8), (a, b)), shape=(len(sids), len(sids)))

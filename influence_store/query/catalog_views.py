@@ -34,11 +34,23 @@ def catalog_rows(store: Store) -> dict[str, pl.DataFrame]:
         return {
             "datasets": _frame(
                 (
-                    (name, version.number, version.n_rows)
+                    (
+                        name,
+                        version.number,
+                        version.n_rows,
+                        version.counts.get("rejected", 0),
+                        orjson.dumps(version.counts.get("reject_reasons", {})).decode(),
+                    )
                     for version, name in versions
                     if version.deleted_at is None
                 ),
-                {"dataset": _TEXT, "version": _COUNT, "rows": _COUNT},
+                {
+                    "dataset": _TEXT,
+                    "version": _COUNT,
+                    "rows": _COUNT,
+                    "rejected": _COUNT,
+                    "reject_reasons": _TEXT,
+                },
             ),
             "producers": _producers(session),
             "estimators": _estimators(session, names),

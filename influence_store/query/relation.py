@@ -67,7 +67,11 @@ class Relation:
         return replace(self, terms=terms)
 
     def limit(self, size: int, skip: int = 0) -> Relation:
-        """At most `size` rows, those behind the first `skip`."""
+        """At most `size` rows, those behind the first `skip`; UsageError below 0."""
+        if size < 0 or skip < 0:
+            raise UsageError(
+                f"limit({size}, skip={skip}) is no part of the rows", hint="both are 0 or more"
+            )
         return replace(self, size=size, skip=skip)
 
     def within(self, limits: Limits) -> Relation:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from influence_store.counted import agree
 from influence_store.errors import NotFound, UsageError
 
 if TYPE_CHECKING:
@@ -62,9 +63,8 @@ def explained(
     if unbound := re.search(r"not provided for the following parameters: (.+)", text):
         names = unbound.group(1).split(", ")
         ways = " ".join(f"--param {name}=VALUE" for name in names)
-        told = (
-            f"${', $'.join(names)} of the statement {'has' if len(names) == 1 else 'have'} no value"
-        )
+        have = agree(len(names), "has", "have")
+        told = f"${', $'.join(names)} of the statement {have} no value"
         return UsageError(told, hint=f"add: {ways}, or in Python {names[0]}=VALUE")
     return UsageError(f"the query failed: {text}")
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from influence_store.counted import agree
 from influence_store.extras import require
 from influence_store.report import texts, words
 from influence_store.report.charts import charts
@@ -56,6 +57,7 @@ def page(facts: ReportFacts) -> bytes:
     told = environment.from_string(_asset("page.html")).render(
         facts=facts,
         words=words,
+        agree=agree,
         charts=drawn,
         grid=GRID,
         verdicts=_verdicts(facts),

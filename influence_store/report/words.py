@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from influence_store.counted import agree, counted
 from influence_store.report.facts import Cost, Map
 from influence_store.report.influence_facts import Influence, Overlap
 from influence_store.report.selection_facts import SelectionFacts
@@ -29,20 +30,17 @@ def means(higher_means: str) -> str:
     return _MEANS.get(higher_means, higher_means)
 
 
-def plural(count: int, one: str, many: str = "") -> str:
-    """`1 row`, `2 rows`."""
-    return f"{amount(count)} {one if count == 1 else many or one + 's'}"
-
-
 def summary(facts: ReportFacts) -> list[tuple[str, str]]:
     """The few numbers at the top: a figure and what it is."""
-    told = [(amount(facts.contents.rows), "rows")]
+    rows = facts.contents.rows
+    told = [(amount(rows), agree(rows, "row", "rows"))]
     if isinstance(facts.cost, Cost):
         told.append((amount(sum(one.llm_passes for one in facts.cost.spent)), "LLM passes spent"))
     if not isinstance(facts.accuracy, Missing):
         told.append((facts.accuracy[-1].verdict, f"verdict on {facts.accuracy[-1].estimator}"))
     if isinstance(facts.selection, SelectionFacts):
-        told.append((amount(facts.selection.picks), "samples selected"))
+        picks = facts.selection.picks
+        told.append((amount(picks), agree(picks, "sample selected", "samples selected")))
     return told
 
 
@@ -50,15 +48,15 @@ def of_contents(told: Contents) -> str:
     """Rows, where from, and what was left out on the way."""
     newest = told.versions[-1] if told.versions else None
     out = [
-        f"{plural(told.rows, 'row')} from {plural(len(told.sources), 'source')}, the largest of "
+        f"{counted(told.rows, 'row')} from {counted(len(told.sources), 'source')}, the largest of "
         f"them {share(told.sources[0].rows / told.rows)}."
     ]
     if newest is not None:
         left = sum(one.rejected for one in told.versions)
         repeated = sum(one.duplicates for one in told.versions)
         out.append(
-            f"On the way here {plural(left, 'record')} could not be read and "
-            f"{plural(repeated, 'exact duplicate')} left out."
+            f"On the way here {counted(left, 'record')} could not be read and "
+            f"{counted(repeated, 'exact duplicate')} left out."
         )
     return " ".join(out)
 
@@ -70,7 +68,7 @@ def of_influence(told: Influence) -> str:
     pairs = sum(one.pairs for one in told.pairs)
     parts = [f"Columns: {out}." if out else "No column of rows."]
     if pairs:
-        parts.append(f"{plural(pairs, 'value')} of pairs that a teacher was asked about.")
+        parts.append(f"{counted(pairs, 'value')} of pairs that a teacher was asked about.")
     doubtful = [one.name for one in told.columns if one.verdict not in ("", "trusted")]
     if doubtful:
         parts.append(
@@ -130,7 +128,7 @@ def of_cost(told: Cost) -> str:
     tokens = sum(one.llm_tokens for one in told.spent)
     time = sum(one.seconds for one in told.spent)
     return (
-        f"{plural(passes, 'LLM pass', 'LLM passes')} over {plural(tokens, 'token')}, and "
+        f"{counted(passes, 'LLM pass')} over {counted(tokens, 'token')}, and "
         f"{seconds(time)} of runs in all, as the runs wrote down themselves."
     )
 
@@ -188,7 +186,8 @@ def _of_trials(told: SelectionFacts) -> Iterator[str]:
 
 
 def _knee(knee: Knee) -> str:
-    return f"The gain bends after {amount(knee.picks)} picks, which hold {share(knee.share)} of it."
+    picks = counted(knee.picks, "pick, which holds", "picks, which hold")
+    return f"The gain bends after {picks} {share(knee.share)} of it."
 
 
 def _beats(told: SelectionFacts, one: Reference) -> bool:
@@ -216,7 +215,7 @@ def of_map(told: Map) -> str:
     """What is drawn, how much of the whole it is, and how far to trust it."""
     held = share(sum(told.explained))
     shown = (
-        f"All {plural(told.rows, 'row')}"
+        f"All {counted(told.rows, 'row')}"
         if told.points == told.rows
         else f"{amount(told.points)} of {amount(told.rows)} rows, drawn with seed {told.seed} so "
         "that selected ones come first,"

@@ -6,6 +6,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from influence_store.counted import agree, counted
 from influence_store.jobs.attributes import FILE, attributes
 from influence_store.jobs.estimators import all_estimators
 from influence_store.jobs.status import status
@@ -84,7 +85,8 @@ def overview(store: Store) -> dict[str, Any]:
             labelled=_most(store, version, labels),
             filled=_most(store, version, store.producers("estimate")),
             drift=tuple(
-                f"{one['estimator']}: {one['outside']:,} of {one['rows']:,} new rows are unlike "
+                f"{one['estimator']}: {one['outside']:,} of {counted(one['rows'], 'new row')} "
+                f"{agree(one['outside'], 'is', 'are')} unlike "
                 "those it was taught on"
                 for one in drifts[version.dataset]
             ),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from influence_store.counted import counted
 from influence_store.jobs.estimators import all_estimators
 
 if TYPE_CHECKING:
@@ -77,9 +78,11 @@ def _card(trained: Trained, teacher: str) -> Card:
 def _pair_words(card: dict[str, Any]) -> list[str]:
     labels, own = card["labels"], card["figures"]["Q4"][card["network"]]
     told = [
-        f"Learnt from {labels['pairs']:,} labelled pairs of {labels['targets']:,} targets and "
-        f"{labels['sources']:,} sources.",
-        f"For {own['pairs']:,} pairs of samples that it had not seen, its order of the sources of "
+        f"Learnt from {counted(labels['pairs'], 'labelled pair')} of "
+        f"{counted(labels['targets'], 'target')} and "
+        f"{counted(labels['sources'], 'source')}.",
+        f"For {counted(own['pairs'], 'pair')} of samples that it had not seen, its order of the "
+        f"sources of "
         f"a target correlates with the teacher's by {_interval(card['spearman'])}; that is "
         f"{_interval(card['over_cosine'], sign=True)} against cosine.",
         f"It saves {card['error_saved']['mean']:.0%} of the squared error of the mean.",
@@ -101,7 +104,7 @@ def _pair_words(card: dict[str, Any]) -> list[str]:
 def _score_words(card: dict[str, Any]) -> list[str]:
     own = card["figures"][card["network"]]
     return [
-        f"Learnt from the scores of {card['labels']['samples']:,} samples.",
+        f"Learnt from the scores of {counted(card['labels']['samples'], 'sample')}.",
         f"On samples that it had not seen its order correlates with the teacher's by "
         f"{_interval(card['spearman'])}; that is {_interval(card['over_length'], sign=True)} "
         "against ordering by length.",

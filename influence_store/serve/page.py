@@ -13,6 +13,7 @@ from fastapi.responses import HTMLResponse
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
+from influence_store.counted import counted
 from influence_store.output import plain
 from influence_store.redact import redact
 from influence_store.version import __version__
@@ -57,6 +58,7 @@ def templates() -> Environment:
     made.filters |= {
         "number": number,
         "count": count,
+        "counted": counted,
         "share": share,
         "when": when,
         "machine_time": machine_time,

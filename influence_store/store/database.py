@@ -12,7 +12,7 @@ from urllib.parse import quote
 from sqlalchemy import Engine, create_engine, event, inspect, make_url, text
 from sqlmodel import Session, select
 
-from influence_store.errors import Forbidden, Incompatible, SchemaMismatch
+from influence_store.errors import Forbidden, Incompatible, SchemaMismatch, UsageError
 from influence_store.extras import require
 from influence_store.schema.catalog import REVISION, StoreRow
 from influence_store.store.retry import patiently, told
@@ -38,6 +38,7 @@ class Database:
     def __init__(self, url: str) -> None:
         self.url = url
         self._only_read = False
+        self._ended = False
         self.engine = _engine(url)
         self.is_postgres = self.engine.dialect.name == "postgresql"
         self._reader, self._writer = self.engine, self.engine.execution_options(writes=True)
@@ -49,7 +50,11 @@ class Database:
 
     @contextmanager
     def read(self) -> Iterator[Session]:
-        """A snapshot for reading; nothing is written. StorageError if the database is away."""
+        """A snapshot for reading; nothing is written. StorageError if the database is away.
+
+        UsageError after `end`.
+        """
+        self._check_open()
         with told(), Session(self._reader, expire_on_commit=False) as session:
             patiently(session.connection)
             yield session
@@ -59,8 +64,10 @@ class Database:
 
         It is run again on conflicts and while the server restarts, for `patience` seconds, even
         where it was committed and only the answer was lost: `work` has no outside effects and does
-        nothing if it finds itself done. StorageError if the database stays away or locked.
+        nothing if it finds itself done. StorageError if the database stays away or locked,
+        UsageError after `end`.
         """
+        self._check_open()
         if self._only_read:
             raise Forbidden(
                 "this program may only read the store", hint="write from the command line"
@@ -85,8 +92,17 @@ class Database:
         return value
 
     def close(self) -> None:
-        """Close all connections."""
+        """Close all connections; whoever asks again opens new ones."""
         self.engine.dispose()
+
+    def end(self) -> None:
+        """Close all connections for good: whoever asks again is told so."""
+        self._ended = True
+        self.close()
+
+    def _check_open(self) -> None:
+        if self._ended:
+            raise UsageError("this store was closed", hint="open it again: influence_store.open(…)")
 
     def now(self, session: Session) -> float:
         """Seconds since 1970 by the database's own clock."""

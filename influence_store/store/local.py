@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import uuid
 from contextlib import contextmanager
@@ -173,4 +174,7 @@ def _told(path: str) -> Iterator[None]:
     except PermissionError as error:
         raise Forbidden(f"{path}: {error.strerror}") from error
     except OSError as error:
+        if error.errno == errno.EROFS:
+            hint = "choose a place where files can be made; here a store can only be read"
+            raise Forbidden(f"{path}: {error.strerror}", hint=hint) from error
         raise StorageError(f"{path}: {error.strerror}") from error

@@ -6,7 +6,6 @@ from pathlib import Path
 from tempfile import gettempdir
 from typing import TYPE_CHECKING, Any
 
-import polars as pl
 from pyroaring import BitMap
 from sqlmodel import Session, col, select
 
@@ -17,7 +16,7 @@ from influence_store.schema.catalog import (
     Producer,
 )
 from influence_store.schema.identity import fingerprint
-from influence_store.store import artifacts, contents, grid, versions
+from influence_store.store import artifacts, grid, versions
 from influence_store.store.grid import BlockRef
 from influence_store.store.local import LocalStorage
 from influence_store.store.location import create, find
@@ -28,6 +27,7 @@ from influence_store.store.versions import Version
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    import polars as pl
     import pyarrow as pa
 
     from influence_store.protocols import Doubles, Floats, HigherMeans, Ids
@@ -225,6 +225,8 @@ class Store:
 
     def points(self, producer: Producer, bits: BitMap | None = None) -> pl.DataFrame:
         """All values of a pointwise method for `bits`: sid, its outputs, n_tokens, truncated."""
+        import polars as pl
+
         blocks = self.blocks("points", producer_id=producer.id)
         if not blocks:
             return pl.DataFrame(schema={"sid": pl.Int64})
@@ -235,6 +237,8 @@ class Store:
 
     def pairs(self, producer: Producer) -> pl.DataFrame:
         """All teacher values of a pairwise method: source, target and one column per output."""
+        import polars as pl
+
         blocks = self.blocks("pairs", producer_id=producer.id)
         frames = []
         for block in blocks:
@@ -249,14 +253,20 @@ class Store:
 
     def sample_ids(self, bits: BitMap | None = None) -> pl.DataFrame:
         """(sid, sample_id) of every distinct content in the store, or of those in `bits`."""
+        from influence_store.store import contents
+
         return contents.everything(self.scan(self.blocks("samples"), contents.COLUMNS, bits))
 
     def sids_of(self, ids: Sequence[bytes]) -> pl.DataFrame:
         """(sid, sample_id) of those contents that the store holds, in no certain order."""
+        from influence_store.store import contents
+
         return contents.among(self.scan(self.blocks("samples"), contents.COLUMNS), ids)
 
     def sids_beginning(self, prefixes: Sequence[str]) -> pl.DataFrame:
         """(sid, sample_id) of the contents whose id begins with one of `prefixes` (hex)."""
+        from influence_store.store import contents
+
         return contents.beginning(self.scan(self.blocks("samples"), contents.COLUMNS), prefixes)
 
     # -- writing -----------------------------------------------------------------------------

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from influence_store.errors import UsageError
+from influence_store.options import Size
 from influence_store.settings import cache_dir
 from influence_store.shell import (
     Context,
@@ -68,8 +69,8 @@ def init(ctx: Context, database: str | None) -> None:
 )
 @click.option(
     "--max-record-bytes",
-    type=click.IntRange(min=1),
-    default=8 << 20,
+    type=Size(),
+    default="8M",
     show_default=True,
     help="Longest record that is read.",
 )

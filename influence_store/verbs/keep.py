@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from influence_store.errors import UsageError
+from influence_store.options import Number
 from influence_store.shell import Context, emit_report, on_an_engine, verb, writing_verb
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ _UNITS: Mapping[str, float] = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 @verb
 @click.option("--deep", is_flag=True, help="Every byte and every value, not only sizes and rows.")
 @click.option(
-    "--max-mb-per-s", type=click.FloatRange(min=0, min_open=True), help="Read slower than it could."
+    "--max-mb-per-s", type=Number(min=0, min_open=True), help="Read slower than it could."
 )
 @click.option("--selection", metavar="FILE|ID", help="A receipt, or a stored selection.")
 @on_an_engine

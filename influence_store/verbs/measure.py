@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from influence_store.options import Number, Whole
 from influence_store.settings import cache_dir
 from influence_store.shell import (
     SEED,
@@ -30,15 +31,15 @@ if TYPE_CHECKING:
 @click.option("--targets", metavar="D[@V]", help="Whom to help; of pairs the default is D.")
 @click.option("--subtasks", metavar="FIELD", help="Targets' field: mean within, then the best.")
 @click.option("--rows", metavar="N|all", help="How many rows to ask about.")
-@click.option("--pairs", type=click.IntRange(min=1), help="How many pairs to ask about.")
+@click.option("--pairs", type=Whole(min=1), help="How many pairs to ask about.")
 @click.option("--share", metavar="PERCENT", help="Share of rows (pairs: and of columns), e.g. 5%.")
-@click.option("--minutes", type=click.FloatRange(min=0, min_open=True), help="Time to measure.")
+@click.option("--minutes", type=Number(min=0, min_open=True), help="Time to measure.")
 @click.option(
     "--design", help="How pairs are laid out: complete (default), block, column, scatter, active."
 )
-@click.option("--again", type=click.IntRange(min=20), help="Ask this many known pairs once more.")
-@click.option("--max-response-tokens", type=click.IntRange(min=1), help="Score only this many.")
-@click.option("--max-tokens", type=click.IntRange(min=2), help="Longest text the model may read.")
+@click.option("--again", type=Whole(min=20), help="Ask this many known pairs once more.")
+@click.option("--max-response-tokens", type=Whole(min=1), help="Score only this many.")
+@click.option("--max-tokens", type=Whole(min=2), help="Longest text the model may read.")
 @click.option("--warmup", default="5%", show_default=True, help="Share to fine-tune on.")
 @click.option(
     "--set", "settings", multiple=True, metavar="NAME=VALUE", help="E.g. rank=8, dim=512."
@@ -89,7 +90,7 @@ def methods(ctx: Context) -> None:
 @click.argument("dataset")
 @click.argument("sample_id")
 @click.option("--method", default="cosine", show_default=True, help="A bilinear one, e.g. less.")
-@click.option("-k", type=click.IntRange(min=1), default=10, show_default=True, help="Rows.")
+@click.option("-k", type=Whole(min=1), default=10, show_default=True, help="Rows.")
 def top(ctx: Context, dataset: str, sample_id: str, method: str, k: int) -> None:
     """The rows of DATASET[@VERSION] that help one sample most, exactly."""
     from influence_store.jobs.top import top as job

@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from influence_store.options import Whole
 from influence_store.shell import Context, emit_report, on_an_engine, writing_verb
 
 
@@ -17,9 +18,7 @@ from influence_store.shell import Context, emit_report, on_an_engine, writing_ve
 @click.option(
     "--cosine", type=float, default=0.95, show_default=True, help="Of stored embeddings, to 1."
 )
-@click.option(
-    "--shingle", type=click.IntRange(min=1), default=3, show_default=True, help="Words in a run."
-)
+@click.option("--shingle", type=Whole(min=1), default=3, show_default=True, help="Words in a run.")
 @on_an_engine
 def duplicates(
     ctx: Context, dataset: str, jaccard: float, cosine: float, shingle: int, **engine: Any

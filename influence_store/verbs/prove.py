@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from influence_store.errors import UsageError
+from influence_store.options import Number, Whole
 from influence_store.settings import cache_dir
 from influence_store.shell import SEED, Context, emit_report, key_values, writing_verb
 
@@ -27,40 +28,32 @@ TUNES = ("lora", "ia3", "prompt", "full")
 @click.option("--model", help="Folder, .gguf file or hub id of the LLM to fine-tune.")
 @click.option("--probe", is_flag=True, help="Instead a linear probe on embeddings: seconds.")
 @click.option("--holdout", metavar="D[@V]", help="Judge by its rows; default: by rows not chosen.")
-@click.option(
-    "--held-out", type=click.IntRange(min=1), default=200, show_default=True, help="Rows."
-)
+@click.option("--held-out", type=Whole(min=1), default=200, show_default=True, help="Rows.")
 @click.option(
     "--arms", help="Comma-separated, of: " + ", ".join(ARMS) + "; default: the first five."
 )
-@click.option("--seeds", type=click.IntRange(1, 1000), default=3, show_default=True, help="Runs.")
-@click.option(
-    "--random", type=click.IntRange(1, 100), default=3, show_default=True, help="Sets per seed."
-)
+@click.option("--seeds", type=Whole(1, 1000), default=3, show_default=True, help="Runs.")
+@click.option("--random", type=Whole(1, 100), default=3, show_default=True, help="Sets per seed.")
 @click.option(
     "--tune", type=click.Choice(TUNES), default="lora", show_default=True, help="What is trained."
 )
 @click.option(
     "--epochs",
-    type=click.FloatRange(min=0, min_open=True),
+    type=Number(min=0, min_open=True),
     default=1.0,
     show_default=True,
     help="Budget of every arm: so often the tokens of the largest selection.",
 )
-@click.option("--tokens", type=click.IntRange(min=1), help="Or so many tokens.")
-@click.option(
-    "--max-tokens", type=click.IntRange(min=2), default=512, show_default=True, help="Per sample."
-)
+@click.option("--tokens", type=Whole(min=1), help="Or so many tokens.")
+@click.option("--max-tokens", type=Whole(min=2), default=512, show_default=True, help="Per sample.")
 @click.option(
     "--generate",
-    type=click.IntRange(min=0),
+    type=Whole(min=0),
     default=0,
     show_default=True,
     help="Answer so many held-out rows in words: ROUGE-L, exact match.",
 )
-@click.option(
-    "--answer-tokens", type=click.IntRange(min=1), default=128, show_default=True, help="At most."
-)
+@click.option("--answer-tokens", type=Whole(min=1), default=128, show_default=True, help="At most.")
 @click.option("--keep-leaks", is_flag=True, help="Judge also by rows of which the pool has copies.")
 @click.option(
     "--set",

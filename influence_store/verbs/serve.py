@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from influence_store.options import Whole
 from influence_store.shell import Context, Verbs, emit_report, verb, writing_verb
 
 if TYPE_CHECKING:
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 @click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
 @click.option(
     "--port",
-    type=click.IntRange(0, 65535),
+    type=Whole(0, 65535),
     default=8765,
     show_default=True,
     help="0: any that is free.",
@@ -57,9 +58,7 @@ def token() -> None:
 
 @writing_verb
 @click.option("--name", required=True, help="Whose it is.")
-@click.option(
-    "--days", type=click.IntRange(1, 3650), default=30, show_default=True, help="It ends then."
-)
+@click.option("--days", type=Whole(1, 3650), default=30, show_default=True, help="It ends then.")
 @click.option(
     "--scope",
     type=click.Choice(["read", "texts"]),

@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from influence_store.errors import UsageError
+from influence_store.options import Whole
 from influence_store.shell import SEED, Context, emit_facts, emit_report, verb, writing_verb
 
 
@@ -16,7 +17,7 @@ from influence_store.shell import SEED, Context, emit_facts, emit_report, verb, 
 @click.argument("samples", nargs=-1, required=True, metavar="SAMPLE...")
 @click.option(
     "--top",
-    type=click.IntRange(min=0),
+    type=Whole(min=0),
     default=3,
     show_default=True,
     help="Targets, twins, rivals.",
@@ -38,7 +39,7 @@ def explain(ctx: Context, selection: str, samples: tuple[str, ...], top: int) ->
 @click.option("--budget", help="With targets: 500, 10%.")
 @click.option("--kernel", help="With targets: as in select.")
 @click.option("--accept-weak", is_flag=True, help="Use an estimator whatever its verdict.")
-@click.option("--steps", type=click.IntRange(min=2), default=11, show_default=True, help="Weights.")
+@click.option("--steps", type=Whole(min=2), default=11, show_default=True, help="Weights.")
 @click.option("--seed", type=SEED, default=0, show_default=True, help="Of the random sets.")
 def frontier(
     ctx: Context,
@@ -118,7 +119,7 @@ def receipt(ctx: Context, selection: str, out: Path) -> None:
 )
 @click.option(
     "--points",
-    type=click.IntRange(1, 20_000),
+    type=Whole(1, 20_000),
     default=20_000,
     show_default=True,
     help="At most so many on the map.",

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from influence_store.errors import NotFound, UsageError
+from influence_store.options import Number, Whole
 from influence_store.shell import (
     SEED,
     Context,
@@ -52,7 +53,7 @@ _AT_RANDOM = (
 @click.option("--format", "form", type=click.Choice(FORMS), help="Default: table.")
 @click.option(
     "--timeout",
-    type=click.FloatRange(min=0, min_open=True),
+    type=Number(min=0, min_open=True),
     default=60,
     show_default=True,
     help="Seconds.",
@@ -106,7 +107,7 @@ def _typed(given: Mapping[str, str]) -> dict[str, Any]:
 
 @verb
 @click.argument("dataset")
-@click.argument("n", type=click.IntRange(min=1), default=10)
+@click.argument("n", type=Whole(min=1), default=10)
 @click.option("--seed", type=SEED, default=0, show_default=True, help="Another one, other rows.")
 @click.option("--format", "form", type=click.Choice(FORMS), help="Default: table.")
 def sample(ctx: Context, dataset: str, n: int, seed: int, form: str | None) -> None:
@@ -141,9 +142,7 @@ def sample(ctx: Context, dataset: str, n: int, seed: int, form: str | None) -> N
     "--path",
     help="memory, tiles, neighbours, representatives, partitioned; default: the best.",
 )
-@click.option(
-    "--parts", type=click.IntRange(2), help="For --path partitioned; default: by --memory."
-)
+@click.option("--parts", type=Whole(2), help="For --path partitioned; default: by --memory.")
 @click.option("--optimizer", help="Default: lazy-greedy, compiled where possible.")
 @click.option("--by", metavar="COLUMN", help="Score for top and stratified, e.g. inf_ifd.")
 @click.option("--like", metavar="SELECTION", help="Whose lengths length-matched resembles.")
@@ -193,9 +192,7 @@ def select(
 
 
 @verb
-@click.option(
-    "--limit", type=click.IntRange(1, 100_000), default=20, show_default=True, help="Runs."
-)
+@click.option("--limit", type=Whole(1, 100_000), default=20, show_default=True, help="Runs.")
 @click.option("--cost", is_flag=True, help="The ledger: spent by verb, and what was saved.")
 @click.option("--dataset", metavar="D", help="Only what was done with D.")
 def log(ctx: Context, limit: int, cost: bool, dataset: str | None) -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import click
 
+from influence_store.counted import counted
 from influence_store.errors import UsageError
+from influence_store.options import Whole
 from influence_store.shell import Context, emit_report, verb, writing_verb
 
 
@@ -13,7 +15,7 @@ from influence_store.shell import Context, emit_report, verb, writing_verb
 @click.argument("new", metavar="D[@V]")
 @click.option(
     "--show",
-    type=click.IntRange(min=0),
+    type=Whole(min=0),
     default=0,
     show_default=True,
     help="Added and removed rows with their texts.",
@@ -90,6 +92,8 @@ def forget(ctx: Context, samples: tuple[str, ...], reason: str, yes: bool) -> No
 
     store = ctx.open()
     if not yes and not ctx.dry_run:
-        question = f"forget {len(samples)} samples for good, in all versions of {store.uri}?"
+        question = (
+            f"forget {counted(len(samples), 'sample')} for good, in all versions of {store.uri}?"
+        )
         click.confirm(question, abort=True, err=True)
     emit_report(ctx, job(store, samples, reason))

@@ -72,7 +72,7 @@ def test_a_folder_a_pipe_a_device_and_nothing_are_no_files(trial):
     pipe = trial.folder / "pipe.jsonl"
     os.mkfifo(pipe)
     for path, told in (
-        (trial.folder, "is a directory, expected a file\n  try: "),
+        (trial.folder, "is a directory, expected a file\n  nothing in it can be read"),
         (pipe, "is a pipe or device, expected a file\n  to read a stream"),
         ("/dev/zero", "is a pipe or device"),
         (trial.folder / "pipe.json", "did you mean .*pipe.jsonl"),

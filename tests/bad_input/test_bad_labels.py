@@ -105,7 +105,7 @@ def test_scores_that_cannot_teach_are_refused_before_any_training(trial, values,
         (np.full((N, N), NAN), "labels cover 0 targets and 0 sources, expected at least 2 of each"),
         (
             np.pad([[NAN, 1.0]], ((0, N - 1), (0, N - 2)), constant_values=NAN),
-            "cover 1 targets and 1",
+            "cover 1 target and 1",
         ),
     ],
 )

@@ -144,5 +144,5 @@ def test_an_estimator_never_reads_the_vectors_of_another_embedder(trial):
     said = trial("fill", "other", "--estimator", "guess")
     assert said.code == 8
     assert "guess reads hashing-16" in said.err
-    assert "which 1 rows of other@1 do not have" in said.err
+    assert "which 1 row of other@1 does not have" in said.err
     assert trial("status", "--json").json()["interrupted"] == []

@@ -56,7 +56,7 @@ def test_other_weights_and_other_settings_have_other_facts(bert, folder, tmp_pat
 
 def test_missing_weight_is_an_error_not_a_random_number(folder):
     edit_weights(folder, lambda weights: weights.pop("encoder.layer.1.output.dense.bias"))
-    with pytest.raises(InputError, match=r"lacks 1 weights .* encoder\.layer\.1\.output"):
+    with pytest.raises(InputError, match=r"lacks 1 weight .* encoder\.layer\.1\.output"):
         load_encoder(folder)
 
 

@@ -79,7 +79,7 @@ def test_missing_weight_is_an_error_not_a_random_number(folder):
     weights = load_file(path)
     del weights["model.layers.2.mlp.up_proj.weight"]
     save_file(weights, path, metadata={"format": "pt"})
-    with pytest.raises(InputError, match=r"lacks 1 weights .* model\.layers\.2\.mlp\.up_proj"):
+    with pytest.raises(InputError, match=r"lacks 1 weight .* model\.layers\.2\.mlp\.up_proj"):
         load_llm(folder)
 
 

@@ -7,6 +7,7 @@ import io
 import os
 import pty
 import random
+import re
 import subprocess
 import sys
 
@@ -37,6 +38,16 @@ def test_a_missing_file_is_not_found_and_near_names_are_shown(good):
 
 def test_a_directory_is_not_found_as_a_file(good):
     refuse(NotFound, "is a directory", good, good.parent)
+
+
+def test_of_a_directory_a_pattern_for_every_kind_of_file_in_it_is_shown(good, tmp_path):
+    folder = tmp_path / "mixed"
+    folder.mkdir()
+    refuse(NotFound, "nothing in it can be read; expected .jsonl", good, folder)
+    for name in ("b.CSV", "a.jsonl.gz", "c.v2.parquet", "notes.txt", "csv", ".gz", "x.csv.zst"):
+        (folder / name).write_bytes(b"")
+    wanted = [f"{folder}/*{one}" for one in (".csv", ".csv.zst", ".jsonl.gz", ".parquet")]
+    refuse(NotFound, f"try: {re.escape(' '.join(wanted))}$", good, folder)
 
 
 def test_a_pipe_is_refused_without_waiting_for_its_writer(good):

@@ -96,7 +96,7 @@ def test_the_frontier_of_two_targets_runs_from_one_to_the_other(run):
 @pytest.mark.parametrize(
     ("arguments", "error", "says"),
     [
-        (["pool", "--target", "sums", "--budget", "5"], UsageError, "found 1 targets"),
+        (["pool", "--target", "sums", "--budget", "5"], UsageError, "found 1 target;"),
         (["pool", "--target", "sums", "--target", "lists"], UsageError, "need a --budget"),
         (["zzz"], NotFound, "no selection named"),
         (["zzz", "--budget", "5"], UsageError, "are for two targets"),

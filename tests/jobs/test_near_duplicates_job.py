@@ -17,7 +17,12 @@ from pyroaring import BitMap
 
 from influence_store.errors import NotFound, UsageError
 from influence_store.jobs.duplicate_edges import Alike
-from influence_store.jobs.near_duplicates import duplicates, near_duplicates, surplus
+from influence_store.jobs.near_duplicates import (
+    DuplicatesReport,
+    duplicates,
+    near_duplicates,
+    surplus,
+)
 from influence_store.jobs.samples import read_samples
 from influence_store.store.store import Store
 from influence_store.version import __version__
@@ -253,6 +258,18 @@ def test_the_report_shows_the_largest_clusters_and_the_next_command(make):
     assert BASE[3]["instruction"][:40] in lines
     assert [one["rows"] for one in report.facts()["largest"]] == [3, 2]
     json.dumps(report.facts())
+
+
+def test_why_more_stays_than_one_row_of_each_cluster_is_told():
+    known = {"dataset": "demo@1", "rows": 900, "compared": 0, "edges": {}, "largest": ()}
+    counts = {"clusters": 91, "rows_in_clusters": 800, "surplus": 617, "note": ""}
+    told = DuplicatesReport(**known, **counts, settings={"jaccard": 0.7, "cosine": 0.95}).lines()
+    assert "would leave out 617 rows" in told[-2]
+    assert "one row stays, and 92 others that repeat none of the rows that stay" in told[-1]
+    one_each = DuplicatesReport(
+        **known, **{**counts, "surplus": 709}, settings={"jaccard": 0.7, "cosine": 0.95}
+    ).lines()
+    assert "would leave out 709 rows" in one_each[-1]
 
 
 KILLED = """

@@ -133,7 +133,7 @@ def test_what_was_forgotten_here_stays_out(mine, theirs, tmp_path, write_rows):
         gone[0]
     }
     again = mine("pull", str(theirs.root), "--with-texts", "chats")
-    assert "no new version\n  1 rows were left out: forgotten on purpose" in again
+    assert "no new version\n  1 row was left out: forgotten on purpose" in again
 
 
 def test_a_dataset_that_is_no_copy_is_not_replaced(mine, theirs, tmp_path, write_rows):

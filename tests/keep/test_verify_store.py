@@ -195,9 +195,9 @@ def test_check_raises_with_the_command_that_mends(scene):
     scene.data_file("rows").unlink()
     report = verify_store(scene.store)
     assert report.facts()["clean"] is False
-    with pytest.raises(IntegrityError, match=r"(?s)1 problems in .*repair --quarantine"):
+    with pytest.raises(IntegrityError, match=r"(?s)1 problem in .*repair --quarantine"):
         report.check()
-    assert "1 problems" in report.lines()[-1]
+    assert "1 problem" in report.lines()[-1]
 
 
 def test_files_of_a_foreign_key_are_checked(scene):

@@ -130,7 +130,10 @@ def test_a_dense_kind_amid_spread_out_rows_is_drift_though_not_far():
     )
     assert told.found
     assert told.far < 5 < 90 < told.apart
-    assert f"{told.apart} farther than rows do that lie so close to each other" in told.lines()[1]
+    assert (
+        f"{told.apart} are close to each other, with no labelled source among them"
+        in told.lines()[1]
+    )
 
 
 def test_the_facts_are_json_and_tell_the_verdict():

@@ -181,7 +181,7 @@ def test_one_score_per_sample_gives_way_where_interaction_is_seen():
 
 def test_labels_of_one_target_are_refused_before_training(planter):
     pairs = SeedPairs(np.zeros(30, int), np.arange(60, 90), np.arange(30.0))
-    with pytest.raises(InputError, match="1 targets and 30 sources, expected at least 2"):
+    with pytest.raises(InputError, match="1 target and 30 sources, expected at least 2"):
         train(pairs, planter.features, seed=0)
 
 

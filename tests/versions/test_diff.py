@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -9,6 +11,7 @@ from pyroaring import BitMap
 from scipy import stats
 
 from influence_store.jobs.diff import diff
+from influence_store.jobs.ingest import ingest
 from influence_store.schema import tables
 
 
@@ -117,8 +120,6 @@ def test_added_rows_that_nearly_repeat_old_ones_are_counted(three):
 
 
 def test_texts_are_shown_with_control_characters_escaped(three, tmp_path):
-    from influence_store.jobs.ingest import ingest
-
     store = three.store
     path = tmp_path / "evil.jsonl"
     path.write_text(
@@ -132,3 +133,17 @@ def test_texts_are_shown_with_control_characters_escaped(three, tmp_path):
     assert "\u202e" not in told
     assert [row["text"] for row in report.added_rows] == ["\x1b[2Jgone\u202eevil"]
     assert report.facts()["added"] == 1
+
+
+def test_a_key_that_names_rows_is_no_group_of_rows(store, tmp_path):
+    for version in (1, 2):
+        path = tmp_path / f"{version}.jsonl"
+        rows = [
+            {"prompt": f"{k}?", "response": "yes", "id": f"q{k}", "topic": f"t{k // 2}"}
+            for k in range(30 * version)
+        ]
+        unnamed = [{"prompt": f"{k}!", "response": "no", "topic": "t"} for k in range(9)]
+        path.write_text("".join(json.dumps(row) + "\n" for row in [*rows, *unnamed]))
+        ingest(store, [str(path)], "demo")
+    report = diff(store, store.version("demo@1"), store.version("demo@2"))
+    assert [one.name for one in report.attributes] == ["file", "topic"]
