@@ -26,9 +26,9 @@ from pathlib import Path
 import numpy as np
 
 from influence_store.cores import cores
-from influence_store.selection.engine.columns import HalfColumns
 from influence_store.selection.engine.greedy import maximize
-from influence_store.selection.engine.matrix import product_half
+from influence_store.selection.engine.screen import ScreenedView
+from influence_store.selection.engine.screened_columns import ScreenedColumns
 from influence_store.selection.limits import Limits
 from influence_store.selection.neighbours.index import K, build_neighbours
 from influence_store.selection.neighbours.loss import expected_share
@@ -81,12 +81,12 @@ def measure(asked, n):
 def compare(vectors, answers, lap):
     """The objective of the answers relative to that of exact greedy, whose order serves all."""
     lap.restart()
-    kernel = product_half(vectors, 1.0)
-    order = greedy(HalfColumns(kernel), lowest(kernel), max(answers))
+    kernel = ScreenedView(vectors)
+    order = greedy(ScreenedColumns(kernel), lowest(kernel), max(answers))
     lap("exact", max(answers))
     for budget, items in answers.items():
         reached, best = (
-            (kernel.strip(chosen).max(axis=0) - kernel.low).sum(dtype=np.float64)
+            (kernel.best(chosen) - kernel.low).sum(dtype=np.float64)
             for chosen in (items, order[:budget])
         )
         lap("quality", budget, of_exact=reached / best)
@@ -136,8 +136,9 @@ def warm_up():
     neighbours = build_neighbours(vectors, k=4)
     picks(neighbours, 3)
     expected_share(vectors, neighbours, np.arange(3))
-    kernel = product_half(vectors, 1.0)
-    greedy(HalfColumns(kernel), lowest(kernel), 3)
+    kernel = ScreenedView(vectors)
+    greedy(ScreenedColumns(kernel), lowest(kernel), 3)
+    kernel.best(np.arange(3))
 
 
 def load(path, dataset):
