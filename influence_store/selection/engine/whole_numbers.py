@@ -18,16 +18,15 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from llvmlite import binding, ir
-from numba import types
+from llvmlite import ir
+from numba import config, types
+from numba.core.codegen import get_host_cpu_features
 from numba.extending import intrinsic
 
 from influence_store.selection.engine.compiled import fast
 from influence_store.selection.grid import lengths_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     import numpy.typing as npt
 
     from influence_store.protocols import Floats
@@ -52,7 +51,7 @@ class WholeVectors:
     @classmethod
     def of(cls, vectors: Floats) -> WholeVectors:
         """`vectors` (n, d) float32, rounded; any scale."""
-        longest = float(lengths_of(vectors).max(initial=0.0)) * (1 + 1e-6) or 1.0  # of float32 sums
+        longest = float(lengths_of(vectors).max(initial=0.0)) * (1 + 1e-4) or 1.0  # a float32 sum
         factor = _LONGEST / longest
         n, d = vectors.shape
         words = np.zeros((n, d + d % 2), np.int16)
@@ -68,19 +67,24 @@ class Panels:
     right: Words
 
 
-def shape_for(features: Mapping[str, bool]) -> tuple[int, int, int]:
-    """Rows, vectors of columns and lanes of the innermost block: sums that the registers hold."""
-    if features.get("avx512vnni") and features.get("avx512bw"):
+def shape_for(features: str) -> tuple[int, int, int]:
+    """Rows, vectors of columns and lanes of the innermost block: sums that the registers hold.
+
+    `features` as LLVM writes them: `+avx2,-avx512f`.
+    """
+    present = features.split(",")
+    if "+avx512vnni" in present and "+avx512bw" in present:
         return 8, 3, 16
-    if features.get("avx2"):
+    if "+avx2" in present:
         return 4, 2, 8
     return 4, 4, 4
 
 
 @cache
 def block_shape() -> tuple[int, int, int]:
-    """`shape_for` this processor."""
-    return shape_for(binding.get_host_cpu_features())
+    """`shape_for` what numba compiles for: this processor, unless its settings say otherwise."""
+    told = config.CPU_FEATURES
+    return shape_for(get_host_cpu_features() if told is None else told)
 
 
 def panels_of(words: Words) -> Panels:
