@@ -7,7 +7,7 @@ import pytest
 from history import read_journals
 
 #: `soak.py --load-minutes 60` is the real thing. A store gets slower with every version.
-READS, STORES = 5_000, 3
+READS, STORES = 2_000, 3
 
 
 @pytest.mark.slow

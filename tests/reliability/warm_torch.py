@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import alembic.command  # noqa: F401
 import crepes  # noqa: F401
 import duckdb  # noqa: F401
@@ -18,3 +20,6 @@ import influence_store.jobs.choose
 import influence_store.jobs.fill
 import influence_store.jobs.label
 import influence_store.jobs.train  # noqa: F401
+
+# crepes turns every warning on again, also the one that `warm` silences.
+warnings.filterwarnings("ignore", message="lance is not fork-safe")

@@ -10,7 +10,6 @@ import sys
 import uuid
 
 import pytest
-from backend import PostgresServer
 from click.testing import CliRunner
 from fault_proxy import Fault
 from s3_server import CANARIES
@@ -21,19 +20,12 @@ from influence_store.errors import StorageError, UsageError
 ROWS = 60
 
 
-@pytest.fixture(scope="module")
-def postgres():
-    server = PostgresServer()
-    yield server
-    server.close()
-
-
 @pytest.fixture
-def catalog(postgres) -> str:
+def catalog(postgres_server) -> str:
     """The URL of a database with an empty catalog: migrating each anew takes a second."""
     name = f"t{uuid.uuid4().hex[:12]}"
-    postgres.copy(postgres.empty_catalog(), name)
-    return postgres.url(name)
+    postgres_server.copy(postgres_server.empty_catalog(), name)
+    return postgres_server.url(name)
 
 
 @pytest.fixture
