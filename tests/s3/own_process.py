@@ -21,8 +21,8 @@ def verb(line: list[str], folder: Path, environment: Mapping[str, str], said: Pa
     tempfile.tempdir = None
     # Like any other process, it may start some.
     multiprocessing.current_process().daemon = False
-    sys.stdout = open(f"{said}.out", "w")  # noqa: SIM115
-    sys.stderr = open(f"{said}.err", "w")  # noqa: SIM115
+    sys.stdout = open(f"{said}.out", "w", buffering=1)  # noqa: SIM115
+    sys.stderr = open(f"{said}.err", "w", buffering=1)  # noqa: SIM115
     sys.argv = ["influence-store", *line]
     from influence_store.cli import main
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
-import sys
 import uuid
+from pathlib import Path
 
+import children
+import own_process
 import pytest
 from click.testing import CliRunner
 from fault_proxy import Fault
@@ -83,20 +84,20 @@ def test_a_store_lives_in_a_bucket(run, s3, catalog, data, tmp_path):
     assert not (tmp_path / "s3:").exists()
 
 
-def test_a_killed_ingest_leaves_the_old_state_and_a_rerun_finishes(run, place, catalog, data):
+def test_a_killed_ingest_leaves_the_old_state_and_a_rerun_finishes(
+    run, place, catalog, data, tmp_path
+):
     # All its files are in the bucket by then. Every other step: tests/reliability.
     step = "publish-begun"
     run("init", "--database", catalog)
     run("ingest", data(*range(ROWS)), "--dataset", "demo")
     more = ["ingest", data(*range(ROWS, ROWS + 9)), "--dataset", "demo"]
-    done = subprocess.run(
-        [sys.executable, "-m", "influence_store.cli", "--store", place, *more],
-        env={**os.environ, "INFLUENCE_STORE_KILL_AT": step},
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == -signal.SIGKILL, done.stderr
-    assert not [canary for canary in CANARIES if canary in done.stdout + done.stderr]
+    environment = {**os.environ, "INFLUENCE_STORE_KILL_AT": step}
+    said = tmp_path / "said"
+    line = ["--store", place, *more]
+    assert children.run(own_process.verb, line, tmp_path, environment, said) == -signal.SIGKILL
+    told = Path(f"{said}.out").read_text() + Path(f"{said}.err").read_text()
+    assert not [canary for canary in CANARIES if canary in told]
     assert count(run) == ROWS
     run(*more)
     assert count(run) == ROWS + 9
