@@ -7,7 +7,7 @@ from pathlib import Path
 
 import hypothesis
 import pytest
-from backend import open_backend
+from backend import PostgresServer, open_backend
 from tiny_llm import write_tiny_llm
 
 from influence_store.version import __version__
@@ -29,6 +29,17 @@ def backend():
     os.environ.update(opened.environment)
     yield opened
     opened.close()
+
+
+@pytest.fixture(scope="session")
+def postgres_server(backend):
+    """A real PostgreSQL: that of the suite, or one that is started for those who ask for it."""
+    if backend.name == "postgres":
+        yield backend.server
+        return
+    started = PostgresServer()
+    yield started
+    started.close()
 
 
 @pytest.fixture(autouse=True)

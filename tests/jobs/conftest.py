@@ -5,11 +5,16 @@ from __future__ import annotations
 import hashlib
 import json
 import random
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+
+# Killed children are forks of the warm parent that the reliability suite keeps.
+sys.path.append(str(Path(__file__).parents[1] / "reliability"))
+
 from click.testing import CliRunner
 
 from influence_store.cli import cli

@@ -6,7 +6,6 @@ import json
 import threading
 
 import pytest
-from backend import PostgresServer
 from harm import flip
 from raw_path import sizes
 from s3_server import BUCKET, environment, s3_server
@@ -188,12 +187,10 @@ def test_a_backup_of_a_later_program_is_refused(scene, tmp_path, elsewhere):
     assert caught.value.exit_code == 8
 
 
-@pytest.fixture(scope="module")
-def server():
-    """A PostgreSQL of its own, to move to."""
-    made = PostgresServer()
-    yield made
-    made.close()
+@pytest.fixture
+def server(postgres_server):
+    """A PostgreSQL to move to."""
+    return postgres_server
 
 
 def test_a_store_moves_to_postgresql_and_back(scene, tmp_path, opened, server):

@@ -17,14 +17,9 @@ from influence_store.version import __version__
 
 
 @pytest.fixture(scope="session")
-def server(backend):
-    """The server of the suite, or one of its own."""
-    if backend.name == "postgres":
-        yield backend.server
-        return
-    started = PostgresServer()
-    yield started
-    started.close()
+def server(postgres_server):
+    """The server that all share."""
+    return postgres_server
 
 
 @pytest.fixture

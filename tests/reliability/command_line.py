@@ -41,14 +41,21 @@ def in_child(
 
     `interrupt` = (step, signal): the child sends itself the signal when it passes the step.
     """
-    os.environ.update({**environment, "OMP_NUM_THREADS": "1"})
-    sys.argv = ["influence-store", *place.arguments, *arguments]
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    sys.stdout = sys.stderr = open(told or os.devnull, "w", buffering=1)  # noqa: SIM115
     if interrupt is not None:
         _interrupt_at(*interrupt)
     with place.surroundings():
-        main()
+        line_in_child([*place.arguments, *arguments], environment, told)
+
+
+def line_in_child(
+    line: list[str], environment: Mapping[str, str] = {}, told: Path | None = None
+) -> None:
+    """The same with a whole command line, in the surroundings that the child has."""
+    os.environ.update({**environment, "OMP_NUM_THREADS": "1"})
+    sys.argv = ["influence-store", *line]
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    sys.stdout = sys.stderr = open(told or os.devnull, "w", buffering=1)  # noqa: SIM115
+    main()
 
 
 def _interrupt_at(wanted: str, number: int) -> None:

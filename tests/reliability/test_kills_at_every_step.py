@@ -21,7 +21,7 @@ from influence_store.schema.catalog import Estimator, Selection
 from influence_store.store.faults import INIT_STEPS, STEPS
 from influence_store.store.grid import open_block
 
-ROWS, PAIRS = 60, 500
+ROWS, PAIRS = 40, 100
 BLOCK_STEPS = tuple(step for step in STEPS if step != "artifact-written")
 TRAIN_STEPS = tuple(step for step in STEPS if not step.startswith("block-"))
 KILLS = [

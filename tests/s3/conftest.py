@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import sys
 import uuid
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+
+# The processes of other machines are forks of the warm parent that the reliability suite keeps.
+sys.path.append(str(Path(__file__).parents[1] / "reliability"))
+
 from fault_proxy import FaultProxy, proxy_to
 from s3_server import BUCKET, environment, s3_server
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
-import sys
 import uuid
+from pathlib import Path
 
+import children
+import own_process
 import pytest
-from backend import PostgresServer
 from click.testing import CliRunner
 from fault_proxy import Fault
 from s3_server import CANARIES
@@ -21,19 +21,12 @@ from influence_store.errors import StorageError, UsageError
 ROWS = 60
 
 
-@pytest.fixture(scope="module")
-def postgres():
-    server = PostgresServer()
-    yield server
-    server.close()
-
-
 @pytest.fixture
-def catalog(postgres) -> str:
+def catalog(postgres_server) -> str:
     """The URL of a database with an empty catalog: migrating each anew takes a second."""
     name = f"t{uuid.uuid4().hex[:12]}"
-    postgres.copy(postgres.empty_catalog(), name)
-    return postgres.url(name)
+    postgres_server.copy(postgres_server.empty_catalog(), name)
+    return postgres_server.url(name)
 
 
 @pytest.fixture
@@ -91,20 +84,20 @@ def test_a_store_lives_in_a_bucket(run, s3, catalog, data, tmp_path):
     assert not (tmp_path / "s3:").exists()
 
 
-def test_a_killed_ingest_leaves_the_old_state_and_a_rerun_finishes(run, place, catalog, data):
+def test_a_killed_ingest_leaves_the_old_state_and_a_rerun_finishes(
+    run, place, catalog, data, tmp_path
+):
     # All its files are in the bucket by then. Every other step: tests/reliability.
     step = "publish-begun"
     run("init", "--database", catalog)
     run("ingest", data(*range(ROWS)), "--dataset", "demo")
     more = ["ingest", data(*range(ROWS, ROWS + 9)), "--dataset", "demo"]
-    done = subprocess.run(
-        [sys.executable, "-m", "influence_store.cli", "--store", place, *more],
-        env={**os.environ, "INFLUENCE_STORE_KILL_AT": step},
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == -signal.SIGKILL, done.stderr
-    assert not [canary for canary in CANARIES if canary in done.stdout + done.stderr]
+    environment = {**os.environ, "INFLUENCE_STORE_KILL_AT": step}
+    said = tmp_path / "said"
+    line = ["--store", place, *more]
+    assert children.run(own_process.verb, line, tmp_path, environment, said) == -signal.SIGKILL
+    told = Path(f"{said}.out").read_text() + Path(f"{said}.err").read_text()
+    assert not [canary for canary in CANARIES if canary in told]
     assert count(run) == ROWS
     run(*more)
     assert count(run) == ROWS + 9

@@ -9,23 +9,33 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import subprocess
-import sys
 import uuid
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import children
+import own_process
 import pytest
-from backend import PostgresServer
 from click.testing import CliRunner
 from s3_server import BUCKET, environment, s3_server
 from tiny_llm import write_tiny_llm
 
 from influence_store.cli import cli
 
-LINE = [sys.executable, "-c", "from influence_store.cli import main; main()"]
-SOURCES = str(Path(__file__).parents[2])
+if TYPE_CHECKING:
+    from multiprocessing.process import BaseProcess
+
+# Before the first child starts, which is after all tests were collected.
+children.preload("warm_torch")
+
+
+@dataclass(frozen=True)
+class Begun:
+    """A verb at work, and where it says what it has to say."""
+
+    process: BaseProcess
+    said: Path
 
 
 @dataclass(frozen=True)
@@ -42,26 +52,20 @@ class Machine:
             (folder / name).mkdir(parents=True)
         return cls(folder, store, reach)
 
-    def begin(self, *arguments: str) -> subprocess.Popen[str]:
+    def begin(self, *arguments: str) -> Begun:
         """A verb in a process that sees this machine's folders and nothing of the other's."""
         known = {
             "PATH": os.environ["PATH"],
-            "PYTHONPATH": SOURCES,
             "OMP_NUM_THREADS": "1",
             "HOME": str(self.folder / "home"),
             "TMPDIR": str(self.folder / "tmp"),
             "INFLUENCE_STORE_CACHE": str(self.folder / "cache"),
             **self.reach,
         }
-        line = [*LINE, "--store", self.store, "--json", *arguments]
-        return subprocess.Popen(
-            line,
-            cwd=self.folder / "work",
-            env=known,
-            text=True,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-        )
+        line = ["--store", self.store, "--json", *arguments]
+        said = self.folder.with_name(f"{self.folder.name}-{uuid.uuid4().hex}")
+        work = self.folder / "work"
+        return Begun(children.start(own_process.verb, line, work, known, said), said)
 
     def __call__(self, *arguments: str) -> Any:
         return answer(self.begin(*arguments))
@@ -87,19 +91,17 @@ class Alone:
         return json.loads(result.stdout)
 
 
-def answer(begun: subprocess.Popen[str]) -> Any:
-    out, err = begun.communicate(timeout=300)
-    assert begun.returncode == 0, err
-    return json.loads(out)
+def answer(begun: Begun) -> Any:
+    code = children.finish(begun.process)
+    assert code == 0, Path(f"{begun.said}.err").read_text()
+    return json.loads(Path(f"{begun.said}.out").read_text())
 
 
 @pytest.fixture(scope="module")
-def servers():
+def servers(postgres_server):
     """Environment of the bucket, URL of an empty database."""
-    database = PostgresServer()
     with s3_server() as endpoint:
-        yield environment(endpoint), database.create("two_machines")
-    database.close()
+        yield environment(endpoint), postgres_server.create("two_machines")
 
 
 @pytest.fixture(scope="module")
