@@ -14,6 +14,7 @@ import numpy as np
 from influence_store.cores import parts, share
 from influence_store.progress import progress
 from influence_store.selection.engine import compiled, half_loops
+from influence_store.selection.engine.half import dealt
 from influence_store.selection.grid import to_grid
 from influence_store.selection.tiles import check_finite, tiles
 from influence_store.selection.views import ProductView
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
     from influence_store.selection.engine.half import HalfView
 
 _ROWS = 64
-_PIECES = 8
 #: Columns by which the share of pairs that count is told.
 _SAMPLE = 32
 #: So many columns are gathered from a half alone; for more it is read from end to end.
@@ -192,9 +192,9 @@ class HalfColumns:
     patience = 0.1
 
     def __init__(self, view: HalfView) -> None:
-        self.view, self.n, tiles = view, view.n, len(view.corners)
+        self.view, self.n = view, view.n
         self._held = view.tiles, view.corners
-        self._parts = [np.arange(k, tiles, _PIECES) for k in range(min(_PIECES, tiles))]
+        self._parts = dealt(len(view.corners))
         #: Levels and caps of the last pass, and what each source would add to them.
         self._passed: tuple[Floats, Floats, Doubles] | None = None
 

@@ -124,14 +124,14 @@ class _Walk:
         """
         self.bound[~fits(self.room, np.arange(columns.n))] = -1.0
         fresh, batch, best = np.zeros(columns.n, np.bool_), _FIRST_BATCH, 0.0
-        loose = True
+        may_tighten = True
         while True:
             rank = self.bound / self.price
             stale = np.flatnonzero(~fresh & (rank >= best))
             if not len(stale):
                 return int(np.argmax(np.where(fresh, rank, -1.0))) if fresh.any() else None
-            if loose and len(stale) > batch:
-                loose = False
+            if may_tighten and len(stale) > batch:
+                may_tighten = False
                 tighter = columns.tighter(self.level)
                 if tighter is not None:
                     within = np.minimum(self.bound, tighter + self.bonus)

@@ -26,6 +26,7 @@ T = TypeVar("T", bound="np.generic")
 #: Rows of a tile at most: large enough for BLAS, small enough to stay in the cache once written.
 _TILE = 1024
 _LINE = 16
+_HANDS = 8
 
 
 class HalfView:
@@ -98,6 +99,11 @@ class HalfView:
     def _changed(self) -> None:
         self.totals = None
         self.low = min(float(self.tile(k)[2].min()) for k in range(len(self.corners)))
+
+
+def dealt(n_tiles: int) -> list[Ids]:
+    """The tiles in up to 8 hands, each of every region of the matrix: work for several threads."""
+    return [np.arange(k, n_tiles, _HANDS) for k in range(min(_HANDS, n_tiles))]
 
 
 def strip_of(tiles: npt.NDArray[T], n: int, sources: Ids) -> npt.NDArray[T]:

@@ -20,7 +20,7 @@ import numpy as np
 from influence_store.cores import parts, share
 from influence_store.progress import progress
 from influence_store.selection.engine import screen_loops
-from influence_store.selection.engine.half import strip_of
+from influence_store.selection.engine.half import dealt, strip_of
 from influence_store.selection.engine.whole_numbers import (
     ROWS,
     WholeVectors,
@@ -35,7 +35,6 @@ if TYPE_CHECKING:
 
 #: Rows of a tile at most.
 _TILE = 21 * ROWS
-_PIECES = 8
 _ZERO = 1 << 15
 #: Cosines of vectors that are 1 long up to rounding: the scale of their grid.
 SCALE = 1.0
@@ -92,17 +91,17 @@ class ScreenedView:
         mask = np.zeros(self.n, np.uint16)
         mask[sources] = 2 * _ZERO - 1
         held = self.tiles, self.corners
-        pieces = [np.arange(k, len(self.corners), _PIECES) for k in range(_PIECES)]
-        tops = np.zeros((_PIECES, self.n), np.uint16)
-        share(lambda k: screen_loops.tops(*held, pieces[k], mask, tops[k]), range(_PIECES))
+        hands = dealt(len(self.corners))
+        tops = np.zeros((len(hands), self.n), np.uint16)
+        share(lambda k: screen_loops.tops(*held, hands[k], mask, tops[k]), range(len(hands)))
         # Those that may be the best, and never what no source reaches.
         close = np.maximum(tops.max(axis=0).astype(np.int32) - 2 * self.error, 1).astype(np.uint16)
-        found = np.full((_PIECES, self.n), -np.inf, np.float32)
+        found = np.full((len(hands), self.n), -np.inf, np.float32)
 
         def look(k: int) -> None:
-            screen_loops.best(*held, pieces[k], mask, close, self.vectors, found[k])
+            screen_loops.best(*held, hands[k], mask, close, self.vectors, found[k])
 
-        share(look, range(_PIECES))
+        share(look, range(len(hands)))
         values: Floats = found.max(axis=0)
         return values
 
@@ -117,7 +116,7 @@ class ScreenedView:
         return halves
 
     @property
-    def most(self) -> tuple[np.float32, np.int32]:
+    def ceiling(self) -> tuple[np.float32, np.int32]:
         """(a, b) such that no exact value is above a (u + b): one unit is for float32."""
         return np.float32(self.unit), np.int32(self.error + 1 - _ZERO)
 

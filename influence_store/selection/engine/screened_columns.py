@@ -10,14 +10,13 @@ import numpy as np
 from influence_store.cores import share
 from influence_store.selection.engine import compiled, screen_loops
 from influence_store.selection.engine.columns import Pairs, few, places_of
+from influence_store.selection.engine.half import dealt
 from influence_store.selection.engine.screen import cosines_of
 
 if TYPE_CHECKING:
     from influence_store.protocols import Doubles, Floats, Ids
     from influence_store.selection.engine.screen import ScreenedView
     from influence_store.selection.engine.whole_numbers import Halves
-
-_PIECES = 8
 
 
 class ScreenedColumns:
@@ -26,9 +25,9 @@ class ScreenedColumns:
     patience = 0.1
 
     def __init__(self, view: ScreenedView) -> None:
-        self.view, self.n, tiles = view, view.n, len(view.corners)
+        self.view, self.n = view, view.n
         self._held = view.tiles, view.corners
-        self._parts = [np.arange(k, tiles, _PIECES) for k in range(min(_PIECES, tiles))]
+        self._parts = dealt(len(view.corners))
 
     def bounds(self, level: Floats) -> Doubles:
         """Σ_i (S[i, j] − level_i), where no level is above a value."""
@@ -76,7 +75,7 @@ class ScreenedColumns:
         target, value = np.empty(start[-1], np.int32), np.empty(start[-1], np.float32)
 
         def copy(part: Ids) -> None:
-            screen_loops.copy_above(*self._held, part, floor, place, target, value, *view.most)
+            screen_loops.copy_above(*self._held, part, floor, place, target, value, *view.ceiling)
 
         share(copy, self._parts)
         return Pairs(start, target, value, np.zeros(self.n, np.bool_), view.vectors)
