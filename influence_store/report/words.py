@@ -55,8 +55,8 @@ def of_contents(told: Contents) -> str:
         left = sum(one.rejected for one in told.versions)
         repeated = sum(one.duplicates for one in told.versions)
         out.append(
-            f"On the way here {counted(left, 'record')} could not be read and "
-            f"{counted(repeated, 'exact duplicate')} left out."
+            f"On the way here {counted(left, 'record was', 'records were')} rejected and "
+            f"{counted(repeated, 'exact duplicate was', 'exact duplicates were')} left out."
         )
     return " ".join(out)
 
